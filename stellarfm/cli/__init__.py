@@ -1,0 +1,1 @@
+"""The `stellarfm` command: one short module a sub-command."""

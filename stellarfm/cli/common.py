@@ -1,0 +1,32 @@
+"""What every sub-command shares: options, messages, and how an error leaves the program."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+__all__ = ["add_output_options", "existing_file", "say"]
+
+
+def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True) -> None:
+    """Add ``--output``, ``--overwrite`` and ``--quiet``."""
+    parser.add_argument("--output", "-o", type=Path, required=required, help=what)
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print no words and no progress bar")
+
+
+def existing_file(path: str | Path) -> Path:
+    """`path` as a `Path`; raises `InputNotFoundError` if there is nothing there."""
+    from stellarfm.exceptions import InputNotFoundError
+
+    path = Path(path)
+    if not path.exists():
+        raise InputNotFoundError(f"{path}: no such file; check the path")
+    return path
+
+
+def say(message: str, args: argparse.Namespace) -> None:
+    """Print words to stderr, unless ``--quiet``."""
+    if not args.quiet:
+        print(message, file=sys.stderr)

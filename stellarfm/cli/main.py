@@ -1,0 +1,49 @@
+"""Entry point of the `stellarfm` command.
+
+Sub-command modules import only argparse at the top; what they compute with is imported when they run, so that
+``stellarfm --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from stellarfm import __version__
+from stellarfm.exceptions import StellarFMError
+
+__all__ = ["main"]
+
+COMMANDS = ("demo", "plugins", "fractals", "pretrain", "fit", "estimate", "segment", "benchmark")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every sub-command. Each module offers ``add_parser(subparsers)`` that sets ``run``."""
+    parser = argparse.ArgumentParser(prog="stellarfm", description="Masses of young stars from the gas around them.")
+    parser.add_argument("--version", action="version", version=f"stellarfm {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        import_module(f"stellarfm.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, or 1 with one line on stderr if the input is at fault."""
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args)
+    except StellarFMError as error:
+        if args.traceback:
+            raise
+        print(f"stellarfm: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stellarfm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0

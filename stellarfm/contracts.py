@@ -1,0 +1,147 @@
+"""The four plugin contracts and the small records they pass.
+
+A plugin is a class, named by an entry point of one of the groups in `CONTRACTS`, that inherits the contract of
+its group. Its options are the keyword-only parameters of its constructor, each with a default or an annotation,
+so that they can be listed without making an instance. This module imports neither torch nor yt: contracts are
+mixed into whatever the implementation needs (an encoder is a `torch.nn.Module` *and* an `Encoder`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["CONTRACTS", "Encoder", "Features", "PretrainingDataset", "PretrainingMethod", "SimulationReader"]
+
+
+class Features(NamedTuple):
+    """What an encoder says of a batch of B images.
+
+    Attributes
+    ----------
+    image : torch.Tensor
+        One vector an image, shape (B, embed_dim).
+    patches : torch.Tensor
+        One vector a patch, shape (B, rows, columns, embed_dim), rows and columns in image order.
+    """
+
+    image: torch.Tensor
+    patches: torch.Tensor
+
+
+class Encoder(ABC):
+    """A `torch.nn.Module` that turns images into features; mix this class into it.
+
+    Every encoder takes the keyword-only option ``in_channels`` (default 3), and accepts square images of any side
+    that is a multiple of `patch_size`.
+
+    Attributes
+    ----------
+    embed_dim : int
+        Length of a feature vector.
+    patch_size : int
+        Side of a patch in pixels: the stride of the patch features.
+    in_channels : int
+        Number of image channels.
+    maskable : bool
+        Whether `encode` accepts a mask of patches to hide (masked-image methods need it).
+    """
+
+    embed_dim: int
+    patch_size: int
+    in_channels: int
+    maskable: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
+        """Image and patch features of a batch.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            Shape (B, in_channels, side, side), floating point, side a multiple of `patch_size`.
+        mask : torch.Tensor, optional
+            Boolean, shape (B, side / patch_size, side / patch_size); True patches are hidden from the encoder.
+            Only where `maskable`; otherwise a mask raises `ValueError`.
+        """
+
+
+class PretrainingDataset(ABC):
+    """Images without labels, each a pure function of (options, index).
+
+    Every dataset takes the keyword-only options ``size`` (pixels), ``seed`` and ``channels``. Nothing may depend on the
+    worker, on the order of the calls or on global random state.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images; an endless dataset returns a large number."""
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """Image number `index`: float32 in [0, 1], shape (channels, size, size)."""
+
+
+class PretrainingMethod(ABC):
+    """How an encoder learns: views of images, a trainable module, named losses, a hook after each step.
+
+    The training loop (`stellarfm.pretraining.training`) owns devices, optimiser, checkpoints and logs; a method owns what
+    is learnt. Its options are keyword-only constructor arguments; it holds no tensors itself - those live in the
+    module that `build` returns, so that one state dictionary holds the whole state of a run.
+    """
+
+    @abstractmethod
+    def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> torch.nn.Module:
+        """The module to be trained, around `encoder`; not all its parameters need a gradient."""
+
+    @abstractmethod
+    def views(self, images: torch.Tensor, *, generator: torch.Generator) -> Any:
+        """Augmented views of a batch (B, channels, size, size), on its device, random only through `generator`."""
+
+    @abstractmethod
+    def losses(self, module: torch.nn.Module, views: Any, *, step: int) -> dict[str, torch.Tensor]:
+        """Named scalar losses of a batch. ``"loss"`` is the one that is minimised; the others are logged."""
+
+    @abstractmethod
+    def encoder(self, module: torch.nn.Module) -> Encoder:
+        """The encoder to be exported from a trained module (a teacher, say)."""
+
+    def parameter_groups(self, module: torch.nn.Module) -> list[dict[str, Any]]:
+        """Groups for the optimiser: ``params``, ``lr_scale`` and ``decay_scale`` (factors on the schedules)."""
+        params = [p for p in module.parameters() if p.requires_grad]
+        return [{"params": params, "lr_scale": 1.0, "decay_scale": 1.0}]
+
+    def before_optimizer(self, module: torch.nn.Module, *, step: int) -> None:
+        """Called between the backward pass and the optimiser step: clip, freeze."""
+
+    def after_step(self, module: torch.nn.Module, *, step: int) -> None:
+        """Called after each optimiser step: move averages."""
+
+
+class SimulationReader(ABC):
+    """Reads one family of simulation files; it never projects.
+
+    A reader of finished maps returns a `stellarfm.maps.MapSet`.
+    """
+
+    @abstractmethod
+    def can_read(self, path: Path) -> bool:
+        """Whether `path` looks like a file of this family; quick, and never raises on a foreign file."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """What the file holds, with units. Raises `stellarfm.exceptions.ReaderError` naming the file."""
+
+
+#: Entry-point group -> contract.
+CONTRACTS: dict[str, type] = {
+    "stellarfm.encoders": Encoder,
+    "stellarfm.datasets": PretrainingDataset,
+    "stellarfm.methods": PretrainingMethod,
+    "stellarfm.readers": SimulationReader,
+}
