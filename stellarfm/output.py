@@ -20,48 +20,59 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputExistsError
-        If it exists and `overwrite` is False.
+        If it exists and `overwrite` is False, or if it is a directory that holds the working directory.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; choose another --output or add --overwrite")
+    if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
+        raise OutputExistsError(f"{path} is the working directory or holds it; choose another --output")
     return path
 
 
 @contextmanager
 def new_file(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path of the same ending in the same directory; rename it to `path` on success."""
+    """Yield a path of the same name, where nothing is yet; move it to `path` on success.
+
+    Raises
+    ------
+    OutputExistsError
+        If `path` exists and `overwrite` is False, or if it is a directory.
+    """
     path = check_output(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix="".join(path.suffixes))
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if path.is_dir():
+        raise OutputExistsError(f"{path} is a directory; name a file as --output")
+    with _workshop(path) as workshop:
+        yield workshop / path.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (workshop / path.name).replace(path)
 
 
 @contextmanager
 def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary directory beside `path`; rename it to `path` on success, in place of an old one."""
+    """Yield an empty directory; move it to `path` on success, in place of an old one.
+
+    Raises
+    ------
+    OutputExistsError
+        If `path` exists and `overwrite` is False, or if it is a file.
+    """
     path = check_output(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".partial-"))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
+    if path.is_file():
+        raise OutputExistsError(f"{path} is a file; name a directory as --output")
+    with _workshop(path) as workshop:
+        fresh = workshop / "new"
+        fresh.mkdir()
+        yield fresh
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            path.replace(workshop / "old")
+        fresh.replace(path)
 
 
-def _umask() -> int:
-    """The process's file-creation mask (only readable by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+@contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """A temporary directory on the file system of `path`: beside it, or beside the first parent that is missing."""
+    parent = next(folder for folder in path.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".partial-", ignore_cleanup_errors=True) as workshop:
+        yield Path(workshop)

@@ -42,17 +42,12 @@ def _group(group: str) -> str:
 
 def _origin(entry: EntryPoint) -> tuple[str, str]:
     """Distribution name and version of an entry point."""
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
-
-
-def _unique(entries: list[EntryPoint]) -> list[EntryPoint]:
-    """Drop what the same distribution offers twice (an editable install can be seen on two paths)."""
-    return list({(*_origin(entry), entry.name, entry.value): entry for entry in entries}.values())
+    return (entry.dist.name or "unknown", entry.dist.version or "unknown") if entry.dist else ("unknown", "unknown")
 
 
 def _entries(group: str) -> list[EntryPoint]:
-    """All entry points of a group, sorted by name."""
-    return sorted(_unique(list(entry_points(group=_group(group)))), key=lambda entry: (entry.name, *_origin(entry)))
+    """All entry points of a group, sorted by name; importlib has dropped distributions that are on two paths."""
+    return sorted(entry_points(group=_group(group)), key=lambda entry: (entry.name, *_origin(entry)))
 
 
 def names(group: str) -> list[str]:
@@ -63,18 +58,27 @@ def names(group: str) -> list[str]:
 def _load(entry: EntryPoint) -> type:
     """Import a plugin and check it against its contract."""
     package, version = _origin(entry)
-    contract = CONTRACTS[entry.group]
     where = f"plugin {entry.name!r} of {package}=={version} ({entry.group})"
     try:
         plugin = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
         raise BrokenPluginError(f"{where} cannot be loaded: {cause}; reinstall or remove {package}") from error
-    if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
-        raise PluginTypeError(
-            f"{where} is {plugin!r}; expected a subclass of stellarfm.contracts.{contract.__name__}"
-        )
+    if reason := _misfit(plugin, CONTRACTS[entry.group]):
+        raise PluginTypeError(f"{where} {reason}; it must be mended in {package}")
     return plugin
+
+
+def _misfit(plugin: Any, contract: type) -> str:
+    """Why `plugin` does not fulfil `contract`, or an empty string."""
+    expected = f"stellarfm.contracts.{contract.__name__}"
+    if not inspect.isclass(plugin):
+        return f"is {plugin!r}, no class; expected a subclass of {expected}"
+    if not issubclass(plugin, contract):
+        return f"is {plugin!r}; expected a subclass of {expected}"
+    if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+        return f"is {plugin!r} without {', '.join(missing)}; expected all of {expected}"
+    return ""
 
 
 def get(group: str, name: str) -> type:
@@ -82,7 +86,14 @@ def get(group: str, name: str) -> type:
 
     Raises
     ------
-    UnknownPluginError, DuplicatePluginError, BrokenPluginError, PluginTypeError
+    UnknownPluginError
+        Nobody offers the name; the message holds the nearest ones.
+    DuplicatePluginError
+        Two distributions offer it; the message holds both as ``package==version``.
+    BrokenPluginError
+        It cannot be imported; the message holds package, version and cause.
+    PluginTypeError
+        It is not a class that fulfils the contract of the group, which the message names.
     """
     found = [entry for entry in _entries(group) if entry.name == name]
     kind = _group(group).rpartition(".")[2][:-1]
@@ -103,13 +114,16 @@ def options(plugin: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def create(group: str, name: str, **given: Any) -> Any:
-    """An instance of plugin `name` with the options `given`; an unknown option raises `PluginTypeError`."""
+def create(group: str, name: str, /, **given: Any) -> Any:
+    """An instance of plugin `name` with the options `given`; `PluginTypeError` if one is unknown or missing."""
     plugin = get(group, name)
     known = options(plugin)
     for option in given:
         if option not in known:
             raise PluginTypeError(f"{name!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
+    for option, parameter in known.items():
+        if option not in given and parameter.default is parameter.empty:
+            raise PluginTypeError(f"{name!r} needs the option {option!r} ({parameter})")
     return plugin(**given)
 
 

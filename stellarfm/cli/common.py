@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["add_output_options", "existing_file", "say"]
+__all__ = ["add_output_options", "existing_file", "log_to_stderr", "say"]
 
 
 def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True) -> None:
@@ -30,3 +33,19 @@ def say(message: str, args: argparse.Namespace) -> None:
     """Print words to stderr, unless ``--quiet``."""
     if not args.quiet:
         print(message, file=sys.stderr)
+
+
+@contextmanager
+def log_to_stderr(*, quiet: bool) -> Iterator[None]:
+    """Show what the library logs (say, zeros taken as missing) on stderr; warnings only if `quiet`."""
+    logger = logging.getLogger("stellarfm")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("stellarfm: %(message)s"))
+    level = logger.level
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

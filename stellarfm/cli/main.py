@@ -7,14 +7,17 @@ Sub-command modules import only argparse at the top; what they compute with is i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 
 from stellarfm import __version__
+from stellarfm.cli.common import log_to_stderr
 from stellarfm.exceptions import StellarFMError
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
 COMMANDS = ("demo", "plugins", "fractals", "pretrain", "fit", "estimate", "segment", "benchmark")
 
@@ -26,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        import_module(f"stellarfm.cli.{name}").add_parser(subparsers)
+        if find_spec(f"stellarfm.cli.{name}"):
+            import_module(f"stellarfm.cli.{name}").add_parser(subparsers)
     return parser
 
 
@@ -34,8 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0, or 1 with one line on stderr if the input is at fault."""
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
-    except StellarFMError as error:
+        with log_to_stderr(quiet=getattr(args, "quiet", False)):
+            args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+    except (StellarFMError, OSError) as error:
         if args.traceback:
             raise
         print(f"stellarfm: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -43,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stellarfm: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     return 0
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter flush into nothing: the reader of the pipe (``| head``) has left, which is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
