@@ -90,9 +90,9 @@ class PretrainingDataset(ABC):
 class PretrainingMethod(ABC):
     """How an encoder learns: views of images, a trainable module, named losses, a hook after each step.
 
-    The training loop (`stellarfm.pretraining.training`) owns devices, optimiser, checkpoints and logs; a method owns what
-    is learnt. Its options are keyword-only constructor arguments; it holds no tensors itself - those live in the
-    module that `build` returns, so that one state dictionary holds the whole state of a run.
+    The training loop (`stellarfm.pretraining.training`) owns devices, optimiser, checkpoints and logs; a method owns
+    what is learnt. Its options are keyword-only constructor arguments; it holds no tensors itself - those live in
+    the module that `build` returns, so that one state dictionary holds the whole state of a run.
     """
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,13 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputExistsError
-        If it exists and `overwrite` is False, or if it is a directory that holds the working directory.
+        If it exists and `overwrite` is False, if it would lie in a file, or if it holds the working directory.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; choose another --output or add --overwrite")
+    if not (parent := _nearest_parent(path)).is_dir():
+        raise OutputExistsError(f"{path} cannot be written: {parent} is not a directory; choose another --output")
     if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
         raise OutputExistsError(f"{path} is the working directory or holds it; choose another --output")
     return path
@@ -73,6 +74,10 @@ def new_directory(path: str | os.PathLike, *, overwrite: bool = False) -> Iterat
 @contextmanager
 def _workshop(path: Path) -> Iterator[Path]:
     """A temporary directory on the file system of `path`: beside it, or beside the first parent that is missing."""
-    parent = next(folder for folder in path.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".partial-", ignore_cleanup_errors=True) as workshop:
+    with tempfile.TemporaryDirectory(dir=_nearest_parent(path), prefix=".partial-") as workshop:
         yield Path(workshop)
+
+
+def _nearest_parent(path: Path) -> Path:
+    """The closest parent that exists."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
