@@ -1,0 +1,116 @@
+"""Vision transformers of the DINOv2 family, on timm."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from stellarfm.contracts import Encoder, Features
+
+__all__ = [
+    "DinoV2Base16",
+    "DinoV2Large16",
+    "DinoV2Small8",
+    "DinoV2Small16",
+    "DinoV2Tiny8",
+    "VisionTransformerEncoder",
+]
+
+
+class VisionTransformerEncoder(nn.Module, Encoder):
+    """A timm `VisionTransformer` as an `Encoder`; subclasses fix its dimensions.
+
+    The image feature is the class token and the patch features are the patch tokens, all after the final layer norm
+    (Oquab et al. 2023, arXiv:2304.07193). Position embeddings are learnt on the grid of `image_size` and interpolated
+    (bicubic) for any other. A hidden patch is replaced by a learnt mask token before its position is added
+    (iBOT, Zhou et al. 2021, arXiv:2111.07832, section 3.1).
+
+    Parameters
+    ----------
+    in_channels : int
+        Number of image channels.
+    image_size : int
+        Side in pixels of the native grid of position embeddings; a multiple of `patch_size`.
+    drop_path_rate : float
+        Largest rate of stochastic depth (it grows linearly with depth); only while training.
+    """
+
+    embed_dim: int = 192
+    depth: ClassVar[int] = 12
+    heads: ClassVar[int] = 3
+    patch_size: int = 8
+    layer_scale: ClassVar[float | None] = None
+    maskable: ClassVar[bool] = True
+
+    def __init__(self, *, in_channels: int = 3, image_size: int = 64, drop_path_rate: float = 0.0) -> None:
+        super().__init__()
+        if image_size < self.patch_size or image_size % self.patch_size:
+            raise ValueError(f"image_size is {image_size}; expected a multiple of the patch size {self.patch_size}")
+        self.in_channels = in_channels
+        self.image_size = image_size
+        self.backbone = VisionTransformer(
+            img_size=image_size,
+            patch_size=self.patch_size,
+            in_chans=in_channels,
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.heads,
+            init_values=self.layer_scale,
+            drop_path_rate=drop_path_rate,
+            dynamic_img_size=True,
+            num_classes=0,
+        )
+        self.mask_token = nn.Parameter(torch.zeros(self.embed_dim))
+
+    def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
+        """Class token (B, embed_dim) and patch tokens (B, rows, columns, embed_dim) of a batch; see `Encoder`."""
+        tokens = self.backbone.patch_embed(images)
+        rows, columns = tokens.shape[1:3]
+        if mask is not None:
+            tokens = torch.where(mask.unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
+        tokens = self.backbone.blocks(self.backbone._pos_embed(tokens))
+        tokens = self.backbone.norm(tokens)
+        return Features(tokens[:, 0], tokens[:, 1:].unflatten(1, (rows, columns)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Image features alone, shape (B, embed_dim)."""
+        return self.encode(images).image
+
+
+class DinoV2Tiny8(VisionTransformerEncoder):
+    """ViT-Ti/8: width 192, 12 layers, 3 heads, patches of 8 pixels; 5.4 million parameters."""
+
+
+class DinoV2Small8(VisionTransformerEncoder):
+    """ViT-S/8: width 384, 12 layers, 6 heads, patches of 8 pixels; 21 million parameters."""
+
+    embed_dim = 384
+    heads = 6
+
+
+class DinoV2Small16(DinoV2Small8):
+    """ViT-S/16: as ViT-S/8 with patches of 16 pixels."""
+
+    patch_size = 16
+
+    def __init__(self, *, in_channels: int = 3, image_size: int = 224, drop_path_rate: float = 0.0) -> None:
+        super().__init__(in_channels=in_channels, image_size=image_size, drop_path_rate=drop_path_rate)
+
+
+class DinoV2Base16(DinoV2Small16):
+    """ViT-B/16: width 768, 12 layers, 12 heads, patches of 16 pixels, layer scale; 86 million parameters."""
+
+    embed_dim = 768
+    heads = 12
+    layer_scale = 1e-5
+
+
+class DinoV2Large16(DinoV2Base16):
+    """ViT-L/16: width 1024, 24 layers, 16 heads, patches of 16 pixels, layer scale; 303 million parameters."""
+
+    embed_dim = 1024
+    depth = 24
+    heads = 16

@@ -1,0 +1,133 @@
+"""Augmented views of a batch, made on the batch's device with a few tensor operations.
+
+Channels are physical quantities: they are never mixed, permuted or turned grey.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+__all__ = ["Crop", "Stretch", "blur", "crop", "noise", "standardise", "stretch"]
+
+CENTRE, SPREAD, LIMIT = 0.5, 0.25, 5.0
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A random square crop: its side in pixels, and the range of the share of the image's area that it covers."""
+
+    size: int
+    area: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Limits of a random change of each channel's brightness scale; zero switches a part off.
+
+    Attributes
+    ----------
+    gain : float
+        Factors lie in [1 - gain, 1 + gain].
+    offset : float
+        Added constants lie in [-offset, offset], in units of the standardised images.
+    gamma : float
+        Exponents lie in [exp(-gamma), exp(gamma)].
+    """
+
+    gain: float = 0.2
+    offset: float = 0.2
+    gamma: float = 0.2
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.empty(shape, device=generator.device).uniform_(low, high, generator=generator)
+
+
+def crop(
+    images: torch.Tensor, how: Crop, *, generator: torch.Generator, rotation: str = "any", flips: bool = True
+) -> torch.Tensor:
+    """Crop, rotate and flip in one bilinear resampling.
+
+    The rotated square always lies inside the image: its side is limited to ``1 / (|cos| + |sin|)`` of the image's, so that
+    no border is ever invented.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        Shape (B, C, side, side).
+    how : Crop
+        Size of the result and range of area.
+    generator : torch.Generator
+        On the device of `images`.
+    rotation : {"any", "quarter", "none"}
+        Any angle, multiples of 90 degrees, or none.
+    flips : bool
+        Mirror half of the crops.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (B, C, how.size, how.size).
+    """
+    count = len(images)
+    angle = _angles(count, rotation, generator)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    reach = cos.abs() + sin.abs()
+    side = torch.minimum(_uniform((count,), *how.area, generator).sqrt(), 1.0 / reach)
+    margin = (1.0 - side * reach).clamp(min=0.0)
+    shift = _uniform((2, count), -1.0, 1.0, generator) * margin
+    mirror = torch.where(_uniform((count,), 0.0, 1.0, generator) < 0.5 * flips, -1.0, 1.0)
+    rows = torch.stack([side * cos * mirror, -side * sin, shift[0], side * sin * mirror, side * cos, shift[1]], dim=1)
+    grid = functional.affine_grid(rows.view(count, 2, 3), [count, images.shape[1], how.size, how.size], align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tensor:
+    """Random angles in radians, shape (count,)."""
+    turns = _uniform((count,), 0.0, 1.0, generator)
+    if rotation == "any":
+        return turns * 2.0 * math.pi
+    if rotation == "quarter":
+        return (turns * 4.0).floor() * (0.5 * math.pi)
+    if rotation == "none":
+        return torch.zeros_like(turns)
+    raise ValueError(f"rotation is {rotation!r}; expected 'any', 'quarter' or 'none'")
+
+
+def standardise(images: torch.Tensor) -> torch.Tensor:
+    """From [0, 1] to [-2, 2]: centre 0 and spread about 1, as `MapScaler` makes of real maps."""
+    return (images - CENTRE) / SPREAD
+
+
+def stretch(images: torch.Tensor, how: Stretch, *, generator: torch.Generator) -> torch.Tensor:
+    """Standardised images with a random gamma, gain and offset for each channel of each image, clipped to +-5."""
+    shape = (*images.shape[:2], 1, 1)
+    gamma = _uniform(shape, -how.gamma, how.gamma, generator).exp()
+    gain = _uniform(shape, 1.0 - how.gain, 1.0 + how.gain, generator)
+    offset = _uniform(shape, -how.offset, how.offset, generator)
+    bent = images.clamp(0.0, 1.0) ** gamma if how.gamma else images
+    return (standardise(bent) * gain + offset).clamp(-LIMIT, LIMIT)
+
+
+def blur(images: torch.Tensor, *, probability: float, sigma: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
+    """Gaussian blur with a standard deviation of `sigma` pixels (a range), for a share `probability` of the images."""
+    count, channels = images.shape[:2]
+    reach = math.ceil(2.5 * sigma[1])
+    widths = _uniform((count, 1), *sigma, generator)
+    widths = torch.where(_uniform((count, 1), 0.0, 1.0, generator) < probability, widths, 1e-3)
+    distance = torch.arange(-reach, reach + 1, device=images.device)
+    kernels = torch.softmax(-0.5 * (distance / widths) ** 2, dim=1).repeat_interleave(channels, dim=0)
+    flat = functional.pad(images.flatten(0, 1).unsqueeze(0), [reach] * 4, mode="reflect")
+    for kernel in (kernels[:, None, :, None], kernels[:, None, None, :]):
+        flat = functional.conv2d(flat, kernel, groups=count * channels)
+    return flat.view_as(images)
+
+
+def noise(images: torch.Tensor, *, level: float, generator: torch.Generator) -> torch.Tensor:
+    """White noise, its standard deviation drawn from [0, level] for each image, in units of the standardised images."""
+    levels = _uniform((len(images), 1, 1, 1), 0.0, level, generator)
+    return images + levels * torch.randn(images.shape, generator=generator, device=images.device)
