@@ -1,0 +1,207 @@
+"""Units as observers write them: BUNIT clean-up and conversions that the caller names.
+
+A header's ``H2 cm-2`` counts molecules; astropy alone would read henry squared. Nothing here guesses: a unit that
+does not fit is refused with the words that mend it.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+from astropy import units as u
+
+from stellarfm.exceptions import UnitsError
+
+__all__ = [
+    "COLUMN_UNIT",
+    "MASS_PER_HYDROGEN",
+    "VELOCITY_UNIT",
+    "as_length",
+    "clean_unit",
+    "column_density",
+    "hydrogen_column",
+    "named_species",
+    "velocity",
+]
+
+COLUMN_UNIT = u.cm**-2
+VELOCITY_UNIT = u.km / u.s
+
+#: Gas mass per hydrogen nucleus, in hydrogen masses (one helium in ten).
+MASS_PER_HYDROGEN = 1.4
+
+#: Medians outside are no column density of hydrogen in cm-2: below lie log10 values, above lie m-2 and worse.
+PLAUSIBLE_COLUMN = (1e15, 1e27)
+
+_SPECIES = re.compile(
+    r"(?<![A-Za-z0-9])(?:N[\s_]?\(?)?(H_?2|H\s?I|HI|H|NH_?3|N2H\+|13CO|C18O|CO)(?![A-Za-z0-9(])\)?|\((H_?2|HI|H)\)"
+)
+_WORDS = re.compile(r"\b(atoms?|molecules?|nuclei|particles?|column density)\b", re.IGNORECASE)
+_LOG = re.compile(r"^\[?\s*(?:dex|log10|log)\b[\s(\[]*(.*?)[\s)\]]*$", re.IGNORECASE)
+
+
+def named_species(text: str) -> str | None:
+    """The species that a unit string names: ``"H2"`` for ``"H2 cm-2"``, ``"H"`` for ``"HI cm-2"``, else None."""
+    found = _SPECIES.search(text)
+    if not found:
+        return None
+    name = re.sub(r"[\s_]", "", found.group(1) or found.group(2))
+    return "H" if name == "HI" else name
+
+
+def clean_unit(text: str | u.UnitBase) -> u.UnitBase:
+    """The unit that a BUNIT means: counted species dropped, logarithms as ``dex``, never henry.
+
+    Parameters
+    ----------
+    text : str or Unit
+        For instance ``"H2 cm-2"``, ``"cm^-2"``, ``"1E22 cm-2"``, ``"log10(cm-2)"``, ``"dex(cm-2)"``, ``"KM/S"``.
+
+    Raises
+    ------
+    UnitsError
+        If it is empty or no unit.
+    """
+    if not isinstance(text, str):
+        return u.Unit(text)
+    logarithm = _LOG.match(text.strip())
+    unit = _parse(logarithm.group(1) if logarithm else text, text)
+    return u.dex(unit) if logarithm else unit
+
+
+def _parse(text: str, original: str) -> u.UnitBase:
+    """Parse one linear unit, in lower case too (AIPS shouts its units)."""
+    bare = _WORDS.sub("", _SPECIES.sub("", text)).translate(str.maketrans("", "", "[]{}")).strip(" .*")
+    bare = f"1{bare}" if bare.startswith("/") else bare
+    for candidate in (bare, bare.lower()) if bare.isupper() else (bare,):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", u.UnitsWarning)
+                unit = u.Unit(candidate)
+        except (ValueError, TypeError):
+            continue
+        if candidate and not unit.is_equivalent(u.H):
+            return unit
+    raise UnitsError(f"{original!r} is not a unit; expected something like 'cm-2', 'dex(cm-2)' or 'km s-1'")
+
+
+def column_density(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
+    """Numbers in the unit of a column density map as a Quantity in cm-2; ``dex`` units are undone.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers as stored.
+    unit : str or Unit
+        Their unit: anything equivalent to cm-2, or ``dex`` of it.
+    where : str
+        File (and extension) for the error message.
+
+    Raises
+    ------
+    UnitsError
+        If the unit is no column density.
+    """
+    cleaned = clean_unit(unit)
+    linear = getattr(cleaned, "physical_unit", cleaned)
+    if not linear.is_equivalent(COLUMN_UNIT):
+        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is {_kind(linear)}, not a column density; {_mend(linear)}")
+    if linear is not cleaned:
+        with np.errstate(over="ignore"):
+            values = np.power(10.0, values)
+    return u.Quantity(values, linear).to(COLUMN_UNIT)
+
+
+def _kind(unit: u.UnitBase) -> str:
+    """What a unit measures, in words."""
+    if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy * u.km / u.s):
+        return "an integrated intensity"
+    if unit == u.mag:
+        return "an extinction"
+    if unit.is_equivalent(u.g / u.cm**2):
+        return "a surface density"
+    if unit.is_equivalent(u.Jy / u.sr):
+        return "a brightness"
+    return "something else"
+
+
+def _mend(unit: u.UnitBase) -> str:
+    """How to get from a wrong unit to a column density."""
+    if unit.is_equivalent(u.Jy / u.sr):
+        return "if the header is wrong and the values are N(H2), say --column-unit cm-2 --column-species H2"
+    return "convert it with a factor of your choice and give a map in cm-2, named by --column-unit and --column-species"
+
+
+def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float | None = None) -> u.Quantity:
+    """Column density of hydrogen nuclei from that of a named species.
+
+    N_H is 2 N(H2), and N(H2) of a trace species X is N(X) / abundance.
+
+    Parameters
+    ----------
+    column : Quantity
+        Column density of `species`, equivalent to cm-2.
+    species : str
+        ``"H"`` (nuclei), ``"H2"``, or any other name.
+    abundance : float, optional
+        N(X) / N(H2) of any other species.
+
+    Raises
+    ------
+    UnitsError
+        If an abundance is missing, out of (0, 1], or given for hydrogen itself.
+    """
+    if species in ("H", "H2"):
+        if abundance is not None:
+            raise UnitsError(f"an abundance of {abundance} was given for {species}; it is for other species only")
+        return column * (2 if species == "H2" else 1)
+    if abundance is None:
+        raise UnitsError(
+            f"a column density of {species} needs its abundance N({species})/N(H2), for instance --abundance 1e-8"
+        )
+    if not 0 < abundance <= 1:
+        raise UnitsError(f"abundance {abundance} of {species}; expected N({species})/N(H2) between 0 and 1")
+    return column * (2 / abundance)
+
+
+def check_plausible(column: u.Quantity, *, where: str) -> None:
+    """Refuse a map whose median is no hydrogen column density in cm-2; an empty map passes."""
+    finite = column.value[np.isfinite(column.value)]
+    if not finite.size:
+        return
+    median = float(np.median(finite))
+    low, high = PLAUSIBLE_COLUMN
+    if not low <= median <= high:
+        raise UnitsError(
+            f"{where}: the median hydrogen column density would be {median:.3g} cm-2, expected {low:g} to {high:g}; "
+            'if the map holds log10 of it, say --column-unit "dex(cm-2)" (and name the species)'
+        )
+
+
+def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
+    """Numbers in the unit of a velocity or dispersion map as a Quantity in km/s; variances are refused."""
+    cleaned = clean_unit(unit)
+    if cleaned.is_equivalent(VELOCITY_UNIT**2):
+        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is a variance; expected a standard deviation in km/s")
+    if not cleaned.is_equivalent(VELOCITY_UNIT):
+        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is no velocity; expected 'km s-1' or 'm s-1'")
+    return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
+
+
+def as_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
+    """A positive length in pc from a Quantity or a string such as ``"140 pc"``.
+
+    Raises
+    ------
+    UnitsError
+        If it has no unit, no length unit, or is not positive.
+    """
+    try:
+        length = u.Quantity(value).to(u.pc)
+    except (TypeError, ValueError) as error:
+        raise UnitsError(f"{what} {value!r} is no length; expected a number with a unit, like '140 pc'") from error
+    if not (length.isscalar and np.isfinite(length) and length > 0):
+        raise UnitsError(f"{what} {value!s}; expected one positive length, like '140 pc'")
+    return length
