@@ -8,6 +8,7 @@ the command line prints it as it is and leaves with exit code 1.
 __all__ = [
     "BrokenPluginError",
     "DuplicatePluginError",
+    "FractalError",
     "InputNotFoundError",
     "MapError",
     "ModelError",
@@ -52,6 +53,10 @@ class ModelError(StellarFMError, ValueError):
 
 class PretrainingError(StellarFMError, ValueError):
     """A pretraining run that cannot start, cannot resume, or has collapsed."""
+
+
+class FractalError(StellarFMError, ValueError):
+    """A genome or an option of the fractal renderer that makes no image."""
 
 
 class PluginError(StellarFMError):
