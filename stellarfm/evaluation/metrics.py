@@ -122,6 +122,6 @@ def r2_difference(
     return Difference(float(difference), *_interval(resampled), float(np.mean(resampled > 0)))
 
 
-def coverage(truth: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> float:
-    """Fraction of windows whose true value lies in its interval, ends included."""
-    return float(np.mean((truth >= lower) & (truth <= upper)))
+def coverage(truth: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, weights: np.ndarray | None = None) -> float:
+    """Fraction of the true values that lie in their intervals, ends included; `weights` default to equal windows."""
+    return float(np.average((truth >= lower) & (truth <= upper), weights=weights))
