@@ -1,0 +1,106 @@
+"""Conformance of datasets."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stellarfm import registry
+from stellarfm.contracts import PretrainingDataset
+from stellarfm.testing.base import Conformance
+
+__all__ = ["DatasetConformance"]
+
+
+class DatasetConformance(Conformance):
+    """Checks of a `PretrainingDataset`: images are a pure function of (options, index)."""
+
+    contract = PretrainingDataset
+    required_options = ("size", "seed", "channels")
+    options: ClassVar[dict[str, Any]] = {"size": 32}
+    indices: ClassVar[tuple[int, ...]] = (0, 3, 1)
+
+    def test_length(self) -> None:
+        """The length is a positive integer, as large as the indices in use."""
+        assert len(self.make()) > max(self.indices), f"len() is {len(self.make())}; these checks need more images"
+
+    def test_images(self) -> None:
+        """Images are float32, of the size and channels asked for, finite, within [0, 1], and not empty."""
+        for channels in (1, 3):
+            dataset = self.make(channels=channels)
+            image = dataset.image(self.indices[0])
+            size = self.options.get("size", registry.options(self.plugin)["size"].default)
+            assert isinstance(image, np.ndarray), f"image() gave {type(image)}, expected numpy.ndarray"
+            assert image.dtype == np.float32, f"image() gave {image.dtype}, expected float32"
+            assert image.shape == (channels, size, size), f"image() gave {image.shape}, not {(channels, size, size)}"
+            assert np.isfinite(image).all(), "the image is not finite"
+            assert image.min() >= 0, f"the image has a minimum of {image.min()}, expected at least 0"
+            assert image.max() <= 1, f"the image has a maximum of {image.max()}, expected at most 1"
+            assert image.std() > 0, "the image is constant"
+
+    def test_order_of_calls_does_not_matter(self) -> None:
+        """An image is the same whenever it is asked for, also from another instance."""
+        dataset = self.make()
+        forwards = [dataset.image(index).copy() for index in self.indices]
+        for index, expected in reversed(list(zip(self.indices, forwards))):
+            assert np.array_equal(dataset.image(index), expected), f"image {index} depends on the order of calls"
+            assert np.array_equal(self.make().image(index), expected), f"image {index} depends on the instance"
+
+    def test_callers_own_their_images(self) -> None:
+        """What a caller does to an image does not change the next one."""
+        dataset = self.make()
+        image = dataset.image(self.indices[0])
+        expected = image.copy()
+        image[...] = 0.5
+        assert np.array_equal(dataset.image(self.indices[0]), expected), "images share memory with the dataset"
+
+    def test_global_random_state_is_left_alone(self) -> None:
+        """An image neither depends on the global generators of `random` and numpy, nor moves them."""
+        dataset = self.make()
+        images = []
+        for seed in (1, 2):
+            with _global_seed(seed):
+                before = _global_state()
+                images.append(dataset.image(self.indices[0]))
+                assert _global_state() == before, "image() draws from a global random generator"
+        assert np.array_equal(*images), "image() depends on a global random generator"
+
+    def test_another_process_sees_the_same(self) -> None:
+        """A fresh process, as a loader's worker is, makes the same images."""
+        dataset = self.make()
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            remote = list(pool.map(dataset.image, self.indices))
+        for index, image in zip(self.indices, remote):
+            assert np.array_equal(image, dataset.image(index)), f"image {index} differs in another process"
+
+    def test_seed_and_index_matter(self) -> None:
+        """Another seed or index gives another image."""
+        first, second = self.indices[:2]
+        image = self.make(seed=0).image(first)
+        assert not np.array_equal(image, self.make(seed=1).image(first)), "the seed changes nothing"
+        assert not np.array_equal(image, self.make(seed=0).image(second)), "the index changes nothing"
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed the global generators, and put their state back afterwards."""
+    state = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)  # the legacy generator, because that is what a plugin might misuse
+    try:
+        yield
+    finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+
+
+def _global_state() -> tuple[Any, bytes]:
+    """State of the global generators, comparable."""
+    legacy: Any = np.random.get_state(legacy=False)
+    return random.getstate(), legacy["state"]["key"].tobytes() + bytes(str(legacy["state"]["pos"]), "ascii")
