@@ -89,14 +89,16 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _open(path: Path):  # noqa: ANN202 - the type of safetensors' handle is private
+def _open(path: Path):
     """The safetensors file, opened lazily, with our errors."""
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; expected encoder weights (safetensors)")
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a whole safetensors file ({error}); train or fetch the weights anew") from error
+        raise ModelError(
+            f"{path} is not a whole safetensors file ({error}); train or fetch the weights anew"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -107,7 +109,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 def _check_names(expected: dict[str, torch.Tensor], stored: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
     """Raise `ModelError` if the two sets of tensor names differ."""
-    for problem, names in (("lacks", expected.keys() - stored.keys()), ("has unexpected", stored.keys() - expected.keys())):
+    for problem, names in (
+        ("lacks", expected.keys() - stored.keys()),
+        ("has unexpected", stored.keys() - expected.keys()),
+    ):
         if names:
             shown = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
             raise ModelError(f"{path} {problem} {len(names)} tensors ({shown}); these are weights of another encoder")

@@ -243,9 +243,7 @@ class DinoV2(PretrainingMethod):
         return {"loss": total, **parts, **watched}
 
     @torch.no_grad()
-    def _teach(
-        self, module: DinoV2Module, views: Views, step: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _teach(self, module: DinoV2Module, views: Views, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Teacher's assignments of class tokens (2, B, K) and of hidden patches (M, K), and its class tokens."""
         warmup = round(self.temperature_warmup * self.total_steps)
         start, end = self.teacher_temperature

@@ -100,5 +100,7 @@ def _interval(start: torch.Tensor, length: torch.Tensor, grid: int) -> torch.Ten
 def _fill(mask: torch.Tensor, wanted: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Add random single patches until each image has its number."""
     flat = mask.flatten(1)
-    order = torch.where(flat, 2.0, _uniform(tuple(flat.shape), generator)).argsort(dim=1, descending=True).argsort(dim=1)
+    order = (
+        torch.where(flat, 2.0, _uniform(tuple(flat.shape), generator)).argsort(dim=1, descending=True).argsort(dim=1)
+    )
     return (order < wanted[:, None]).view_as(mask)

@@ -82,7 +82,9 @@ def crop(
     shift = _uniform((2, count), -1.0, 1.0, generator) * margin
     mirror = torch.where(_uniform((count,), 0.0, 1.0, generator) < 0.5 * flips, -1.0, 1.0)
     rows = torch.stack([side * cos * mirror, -side * sin, shift[0], side * sin * mirror, side * cos, shift[1]], dim=1)
-    grid = functional.affine_grid(rows.view(count, 2, 3), [count, images.shape[1], how.size, how.size], align_corners=False)
+    grid = functional.affine_grid(
+        rows.view(count, 2, 3), [count, images.shape[1], how.size, how.size], align_corners=False
+    )
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
@@ -113,7 +115,9 @@ def stretch(images: torch.Tensor, how: Stretch, *, generator: torch.Generator) -
     return (standardise(bent) * gain + offset).clamp(-LIMIT, LIMIT)
 
 
-def blur(images: torch.Tensor, *, probability: float, sigma: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
+def blur(
+    images: torch.Tensor, *, probability: float, sigma: tuple[float, float], generator: torch.Generator
+) -> torch.Tensor:
     """Gaussian blur with a standard deviation of `sigma` pixels (a range), for a share `probability` of the images."""
     count, channels = images.shape[:2]
     reach = math.ceil(2.5 * sigma[1])

@@ -1,0 +1,196 @@
+"""What happens beside the steps of a run: its log, its checkpoints, its end."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from stellarfm.output import new_file
+from stellarfm.pretraining.export import Export
+from stellarfm.pretraining.module import PretrainingModule
+from stellarfm.pretraining.monitors import check_health
+
+__all__ = ["Checkpoints", "Progress", "RunLog", "Stop", "last_checkpoint"]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the latest step in `folder`, or None."""
+    return max(folder.glob("step-*.ckpt"), default=None)
+
+
+class RunLog(Callback):
+    """One line of ``log.csv`` every so many steps; also stops a run that has collapsed.
+
+    Lines beyond the step from which a run continues are removed, so that the log tells one story.
+    """
+
+    def __init__(self, path: Path, *, every: int, images: int, prototypes: int | None) -> None:
+        self.path = path
+        self.every = every
+        self.images = images
+        self.prototypes = prototypes
+        self.clock = (0, 0.0)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Cut the log to what the checkpoint knows."""
+        self.clock = (trainer.global_step, time.monotonic())
+        if trainer.is_global_zero and self.path.exists():
+            with self.path.open(newline="") as file:
+                header, *rows = list(csv.reader(file))
+            self._write([header, *(row for row in rows if int(row[0]) <= trainer.global_step)], "w")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write a line, if it is time."""
+        assert isinstance(module, PretrainingModule)
+        step = trainer.global_step
+        if step % self.every and step < module.recipe.steps:
+            return
+        values = {name: float(value) for name, value in module.values.items()}
+        check_health(values, step=step, prototypes=self.prototypes)
+        if trainer.is_global_zero:
+            self._add(
+                {"step": step, **values, "learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
+            )
+
+    def _rate(self, trainer: Trainer) -> float:
+        return float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def _speed(self, step: int) -> float:
+        """Images a second since the last line."""
+        before, then = self.clock
+        self.clock = (step, time.monotonic())
+        return (step - before) * self.images / max(self.clock[1] - then, 1e-9)
+
+    def _add(self, row: dict[str, float]) -> None:
+        if not self.path.exists():
+            self._write([list(row)], "w")
+        self._write([[f"{value:.6g}" for value in row.values()]], "a")
+
+    def _write(self, rows: list[list[str]], mode: str) -> None:
+        with self.path.open(mode, newline="") as file:
+            csv.writer(file).writerows(rows)
+
+
+class Checkpoints(Callback):
+    """Every so many steps, and at the end, the whole state of the run; the encoder is exported each time.
+
+    A checkpoint appears whole or not at all, and its predecessor goes only then.
+    """
+
+    def __init__(self, folder: Path, *, every: int, export: Export) -> None:
+        self.folder = folder
+        self.every = every
+        self.export = export
+        self.hours_before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def hours(self) -> float:
+        """Hours of training of all sessions of this run."""
+        return self.hours_before + (time.monotonic() - self.started) / 3600
+
+    def state_dict(self) -> dict[str, float]:
+        """Lightning puts this into the checkpoint."""
+        return {"hours": self.hours}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Hours of the sessions before."""
+        self.hours_before = state_dict["hours"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, if it is time."""
+        if trainer.global_step % self.every == 0 or trainer.should_stop:
+            self.save(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Save the last step, if that was not done."""
+        self.save(trainer, module)
+
+    def save(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write ``step-NNNNNNNN.ckpt`` and the encoder, remove older checkpoints."""
+        assert isinstance(module, PretrainingModule)
+        path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
+        if path.exists():
+            return
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as temporary:
+            trainer.save_checkpoint(temporary)
+        for old in self.folder.glob("step-*.ckpt"):
+            if old != path:
+                old.unlink()
+        self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
+
+
+class Stop(Callback):
+    """Ends a run after the step at hand: at SIGTERM or SIGINT (control-C), or after so many hours."""
+
+    def __init__(self, *, max_hours: float | None) -> None:
+        self.deadline = time.monotonic() + max_hours * 3600 if max_hours is not None else float("inf")
+        self.reason: str | None = None
+        self.handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take over the two signals (from the main thread only: Python allows no other)."""
+        try:
+            self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:
+            self.handlers = {}
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.reason = signal.Signals(number).name
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell Lightning, if it is time."""
+        if self.reason is None and time.monotonic() > self.deadline:
+            self.reason = "max_hours"
+        if self.reason is not None:
+            trainer.should_stop = True
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+
+class Progress(Callback):
+    """A bar on the terminal; nothing anywhere else."""
+
+    def __init__(self, *, images: int) -> None:
+        self.images = images
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draw the bar."""
+        assert isinstance(module, PretrainingModule)
+        hidden = not (trainer.is_global_zero and sys.stderr.isatty())
+        self.bar = tqdm(total=module.recipe.steps, initial=trainer.global_step, unit="step", disable=hidden)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        assert isinstance(module, PretrainingModule)
+        assert self.bar is not None
+        self.bar.update()
+        if not self.bar.disable and trainer.global_step % 10 == 0:
+            rate = self.bar.format_dict["rate"] or 0.0
+            self.bar.set_postfix_str(f"loss {float(module.values['loss']):.3f}, {rate * self.images:.0f} images/s")
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Leave the line."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,120 @@
+"""The encoder as a run gives it away: weights, a record and a card."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from stellarfm.contracts import Encoder
+from stellarfm.encoders.weights import save_weights
+from stellarfm.output import new_file
+from stellarfm.pretraining.recipe import Recipe
+
+__all__ = ["Export"]
+
+PACKAGES = ("stellarfm", "torch", "timm", "lightning", "numpy")
+
+CARD = """# {name}, pretrained on {dataset}
+
+An encoder of stellarfm, trained without labels by the method `{method}` on images of the dataset `{dataset}`.
+
+| | |
+|---|---|
+| encoder | `{name}` {options} |
+| parameters | {parameters:,} |
+| steps | {steps:,} of {total:,} |
+| images seen | {images:,} of {size} x {size} pixels |
+| hours | {hours:.2f} |
+| seed | {seed} |
+| machine | {machine} |
+| versions | {versions} |
+
+Weights: `encoder.safetensors` (float32). The whole recipe is in `encoder.json`.
+"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Writes ``encoder.safetensors``, ``encoder.json`` and ``README.md`` into the folder of a run.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The run's output.
+    plugins : dict of str
+        Names of the ``encoder``, the ``dataset`` and the ``method``.
+    options : dict
+        Options with which the encoder was made.
+    recipe : Recipe
+        The run's recipe.
+    start : str or None
+        File of the weights that the run started from.
+    """
+
+    folder: Path
+    plugins: dict[str, str]
+    options: dict[str, Any]
+    recipe: Recipe
+    start: str | None = None
+
+    def write(self, encoder: Encoder, *, steps: int, hours: float) -> None:
+        """Write the three files, in place of older ones."""
+        assert isinstance(encoder, nn.Module)
+        record = self.record(steps=steps, hours=hours)
+        save_weights(encoder, self.folder / "encoder.safetensors", overwrite=True, metadata=self._words(steps))
+        with new_file(self.folder / "encoder.json", overwrite=True) as path:
+            path.write_text(json.dumps(record, indent=2) + "\n")
+        with new_file(self.folder / "README.md", overwrite=True) as path:
+            path.write_text(self._card(record, encoder))
+
+    def record(self, *, steps: int, hours: float) -> dict[str, Any]:
+        """What ``encoder.json`` holds: the encoder with its options, and how it was trained."""
+        training = {
+            "dataset": self.plugins["dataset"],
+            "method": self.plugins["method"],
+            "steps": steps,
+            "images": steps * self.recipe.batch_size,
+            "hours": round(hours, 4),
+            "seed": self.recipe.seed,
+            "init": self.start,
+            "machine": _machine(),
+            "versions": {name: version(name) for name in PACKAGES},
+            "recipe": self.recipe.as_dict(),
+        }
+        return {"encoder": self.plugins["encoder"], "options": self.options, "training": training}
+
+    def _words(self, steps: int) -> dict[str, str]:
+        return {"encoder": self.plugins["encoder"], "steps": str(steps), "format": "pt"}
+
+    def _card(self, record: dict[str, Any], encoder: nn.Module) -> str:
+        training = record["training"]
+        return CARD.format(
+            name=record["encoder"],
+            options=json.dumps(record["options"]) if record["options"] else "",
+            dataset=training["dataset"],
+            method=training["method"],
+            parameters=sum(p.numel() for p in encoder.parameters()),
+            steps=training["steps"],
+            total=self.recipe.steps,
+            images=training["images"],
+            size=self.recipe.size,
+            hours=training["hours"],
+            seed=training["seed"],
+            machine=training["machine"],
+            versions=", ".join(f"{name} {number}" for name, number in training["versions"].items()),
+        )
+
+
+def _machine() -> str:
+    """Processor, number of cores and accelerator, in words."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {device}"

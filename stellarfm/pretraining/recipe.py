@@ -1,0 +1,149 @@
+"""Recipes: everything that decides what a pretraining run learns, as one TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from stellarfm.exceptions import InputNotFoundError, PretrainingError
+
+__all__ = ["Recipe", "load_recipe", "recipe_names"]
+
+SECTIONS = ("encoder", "dataset", "method")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of the training loop, and the options of the three plugins.
+
+    Attributes
+    ----------
+    steps : int
+        Optimiser steps; every schedule ends there.
+    batch_size : int
+        Images a step, over all devices.
+    size : int
+        Side of the images in pixels.
+    seed : int
+        Of the weights, the choice of images and the views. The dataset has a seed of its own.
+    learning_rate : float or None
+        Peak; None is ``0.004 sqrt(batch_size / 1024)`` (DINOv2's official rule).
+    warmup_steps : int
+        Straight rise of the rate.
+    final_learning_rate : float
+        At the last step.
+    weight_decay : tuple of float
+        First and last; half a cosine between.
+    betas : tuple of float
+        Of AdamW.
+    precision : {"32-true", "bf16-mixed"}
+        Type of the matrix products; losses are in float32 always.
+    workers : int
+        Processes that render images beside the training; 0 renders in the training process.
+    torch_threads : int or None
+        Threads of torch; None leaves its choice.
+    checkpoint_steps, log_steps : int
+        Steps between checkpoints and between lines of the log.
+    max_hours : float or None
+        Stop then, with a checkpoint and an encoder; the schedules do not change.
+    encoder, dataset, method : dict
+        Options of the plugins.
+    """
+
+    steps: int = 10_000
+    batch_size: int = 64
+    size: int = 64
+    seed: int = 0
+    learning_rate: float | None = None
+    warmup_steps: int = 500
+    final_learning_rate: float = 1e-6
+    weight_decay: tuple[float, float] = (0.04, 0.4)
+    betas: tuple[float, float] = (0.9, 0.999)
+    precision: str = "bf16-mixed"
+    workers: int = 1
+    torch_threads: int | None = None
+    checkpoint_steps: int = 500
+    log_steps: int = 20
+    max_hours: float | None = None
+    encoder: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "size", "checkpoint_steps", "log_steps"):
+            if getattr(self, name) < 1:
+                raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise PretrainingError(f"precision is {self.precision!r}; expected '32-true' or 'bf16-mixed'")
+        for name in ("weight_decay", "betas"):
+            if len(getattr(self, name)) != 2:
+                raise PretrainingError(f"{name} is {getattr(self, name)!r}; expected two numbers")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after the warm-up."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.004 * math.sqrt(self.batch_size / 1024)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with other settings; those that are None are left as they are."""
+        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        plain = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes in the package."""
+    folder = resources.files("stellarfm.pretraining.recipes")
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(source: str | os.PathLike) -> Recipe:
+    """A recipe by the name of one in the package, or by the path of a TOML file.
+
+    The tables ``[encoder]``, ``[dataset]`` and ``[method]`` hold plugin options; ``[training]`` holds the settings of
+    `Recipe`.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such recipe.
+    PretrainingError
+        If it is no TOML, or holds a table or a key that is not known.
+    """
+    try:
+        content = tomllib.loads(_text(source))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PretrainingError(f"recipe {source}: not valid TOML: {error}") from error
+    settings = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name not in SECTIONS}
+    _check_keys(source, "", content, {"training", *SECTIONS})
+    training = content.pop("training", {})
+    _check_keys(source, "training.", training, set(settings))
+    return Recipe(**training, **content)
+
+
+def _text(source: str | os.PathLike) -> str:
+    """Content of a recipe file."""
+    if str(source) in recipe_names():
+        return resources.files("stellarfm.pretraining.recipes").joinpath(f"{source}.toml").read_text("utf-8")
+    path = Path(source)
+    if not path.is_file():
+        raise InputNotFoundError(f"{source}: neither a file nor a recipe of stellarfm ({', '.join(recipe_names())})")
+    return path.read_text("utf-8")
+
+
+def _check_keys(source: str | os.PathLike, prefix: str, given: dict[str, Any], known: set[str]) -> None:
+    """Raise `PretrainingError` for the first key that is not known."""
+    for key in given:
+        if key not in known:
+            raise PretrainingError(f"recipe {source}: unknown key {prefix}{key}; expected {', '.join(sorted(known))}")
