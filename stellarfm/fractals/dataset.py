@@ -16,9 +16,11 @@ from stellarfm.fractals.render_cpu import WINDOWS, choose_window, compile_genome
 from stellarfm.fractals.samplers import sample_genome
 from stellarfm.fractals.tone import COLOURS, tone
 
-__all__ = ["FlameDataset", "FractalImage", "IFSDataset"]
+__all__ = ["FlameDataset", "FractalDataset", "FractalImage", "IFSDataset"]
 
 MINIMUM_SIZE = 8
+#: Points an image of 64 x 64 pixels: 15 a pixel, at which 0.8 can be met; the paper has 9 a pixel of 336 x 336.
+POINTS_AT_64 = 60_000
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,25 @@ class FractalImage:
     ----------
     image : ndarray of float32, shape (channels, size, size)
         In [0, 1].
-    genome : Genome
-        What was rendered.
+    genome : Genome or None
+        What was rendered; None for images that are not of this package.
     attempts : int
         Candidates that were looked at, this one included.
     """
 
     image: np.ndarray
-    genome: Genome
+    genome: Genome | None
     attempts: int
 
 
-class _FractalDataset(PretrainingDataset):
-    """What the fractal datasets share; they differ in sampler and defaults."""
+class FractalDataset(PretrainingDataset):
+    """What the fractal datasets share; they differ in sampler and defaults.
+
+    Attributes
+    ----------
+    sampler : str
+        Name of the sampler that draws the genomes.
+    """
 
     sampler: ClassVar[str]
 
@@ -51,7 +59,7 @@ class _FractalDataset(PretrainingDataset):
         size: int,
         seed: int,
         channels: int,
-        points: int,
+        points: int | None,
         threshold: float,
         count: int,
         window: str,
@@ -62,7 +70,7 @@ class _FractalDataset(PretrainingDataset):
         self.size = _at_least("size", size, MINIMUM_SIZE)
         self.seed = _at_least("seed", seed, 0)
         self.channels = _at_least("channels", channels, 1)
-        self.points = _at_least("points", points, 1)
+        self.points = _at_least("points", round(POINTS_AT_64 * (size / 64) ** 2) if points is None else points, 1)
         self.threshold = threshold
         self.count = _at_least("count", count, 1)
         self.window = _one_of("window", window, WINDOWS)
@@ -121,7 +129,7 @@ class _FractalDataset(PretrainingDataset):
         return accepted_histogram(program, window, size=self.size, points=self.points, threshold=self.threshold)
 
 
-class FlameDataset(_FractalDataset):
+class FlameDataset(FractalDataset):
     """Fractal flames with nonlinear variations, after the mass paper (arXiv:2510.24159, section 2).
 
     Parameters
@@ -132,9 +140,9 @@ class FlameDataset(_FractalDataset):
         Another seed, another million images.
     channels : int
         1 to 3.
-    points : int
-        Points an image, those outside the window included. The default gives 15 a pixel at the default size; the
-        paper's million gives 9 at 336 pixels.
+    points : int, optional
+        Points an image, those outside the window included. Default: 60,000 at 64 pixels, in proportion to the area at
+        other sizes (the paper takes a million at 336 pixels, 9 a pixel in place of 15).
     threshold : float
         Least fraction of the pixels that must be covered; the paper's 0.8, of which its ablation prefers 0.5.
     count : int
@@ -164,7 +172,7 @@ class FlameDataset(_FractalDataset):
         size: int = 64,
         seed: int = 0,
         channels: int = 3,
-        points: int = 60_000,
+        points: int | None = None,
         threshold: float = 0.8,
         count: int = 1_000_000,
         window: str = "fixed",
@@ -186,7 +194,7 @@ class FlameDataset(_FractalDataset):
         )
 
 
-class IFSDataset(_FractalDataset):
+class IFSDataset(FractalDataset):
     """Affine iterated function systems with controlled singular values (Anderson & Farrell 2022).
 
     Options are those of `FlameDataset`. By default the window is the square around the central 96 % of the attractor
@@ -201,7 +209,7 @@ class IFSDataset(_FractalDataset):
         size: int = 64,
         seed: int = 0,
         channels: int = 3,
-        points: int = 60_000,
+        points: int | None = None,
         threshold: float = 0.2,
         count: int = 1_000_000,
         window: str = "quantile",
