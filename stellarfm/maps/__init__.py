@@ -1,6 +1,20 @@
 """Maps of gas: one field on the sky, or many windows around stars."""
 
+from stellarfm.maps.fields import GasMaps
 from stellarfm.maps.mapset import MapSet
+from stellarfm.maps.regridding import regrid
 from stellarfm.maps.scaling import MapScaler
+from stellarfm.maps.sources import column_peaks, normalised_sources, sky_coordinates
+from stellarfm.maps.windows import tiles, windows_around
 
-__all__ = ["MapScaler", "MapSet"]
+__all__ = [
+    "GasMaps",
+    "MapScaler",
+    "MapSet",
+    "column_peaks",
+    "normalised_sources",
+    "regrid",
+    "sky_coordinates",
+    "tiles",
+    "windows_around",
+]

@@ -142,7 +142,9 @@ class MapSet:
         depths = {mapset.depth.value for mapset in mapsets}
         return replace(
             mapsets[0],
-            **{name: np.concatenate([getattr(mapset, name) for mapset in mapsets]) for name in _MAPS},
+            column_density=np.concatenate([mapset.column_density for mapset in mapsets]),
+            velocity=np.concatenate([mapset.velocity for mapset in mapsets]),
+            velocity_dispersion=np.concatenate([mapset.velocity_dispersion for mapset in mapsets]),
             stars=vstack([mapset.stars for mapset in mapsets], join_type="inner", metadata_conflicts="silent"),
             depth=mapsets[0].depth if len(depths) == 1 else np.nan * u.pc,
             simulation="+".join(dict.fromkeys(mapset.simulation for mapset in mapsets)),

@@ -22,10 +22,10 @@ _SAMPLE = 2_000_000
 class MapScaler:
     """Three channels of order one from the maps of a window: log10 N_H, velocity, log10 dispersion.
 
-    Each channel is its value minus a centre, over a scale, clipped; a missing pixel becomes 0, the centre. Velocity
-    is always referenced to the column-weighted mean of its window: an observer can do the same. The centre of the other two
-    is the median of the fitted set, or of the window itself: the latter knows nothing of a cloud's overall column density.
-    The scale is half the central 68 % range of the fitted set.
+    Each channel is its value minus a centre, over a scale, clipped; a missing pixel becomes 0, the centre. Velocity is
+    always referenced to the column-weighted mean of its window: an observer can do the same. The centre of the other
+    two is the median of the fitted set, or of the window itself, which hides a cloud's overall column density. The
+    scale is half the central 68 % range of the fitted set.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ __all__ = [
     "MASS_PER_HYDROGEN",
     "VELOCITY_UNIT",
     "as_length",
+    "check_plausible",
     "clean_unit",
     "column_density",
     "hydrogen_column",
@@ -107,7 +108,7 @@ def column_density(values: np.ndarray, unit: str | u.UnitBase, *, where: str) ->
     cleaned = clean_unit(unit)
     linear = getattr(cleaned, "physical_unit", cleaned)
     if not linear.is_equivalent(COLUMN_UNIT):
-        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is {_kind(linear)}, not a column density; {_mend(linear)}")
+        raise UnitsError(f"{where}: unit {str(unit)!r} is {_kind(linear)}, not a column density; {_mend(linear)}")
     if linear is not cleaned:
         with np.errstate(over="ignore"):
             values = np.power(10.0, values)
@@ -175,8 +176,10 @@ def check_plausible(column: u.Quantity, *, where: str) -> None:
     low, high = PLAUSIBLE_COLUMN
     if not low <= median <= high:
         raise UnitsError(
-            f"{where}: the median hydrogen column density would be {median:.3g} cm-2, expected {low:g} to {high:g}; "
-            'if the map holds log10 of it, say --column-unit "dex(cm-2)" (and name the species)'
+            f"{where}: the median hydrogen column density would be {median:.3g} cm-2, "
+            f"expected {low:g} to {high:g}; "
+            'if the map holds log10 of it say --column-unit "dex(cm-2)", '
+            "if it counts another species name it with --column-species"
         )
 
 
@@ -184,9 +187,9 @@ def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Qua
     """Numbers in the unit of a velocity or dispersion map as a Quantity in km/s; variances are refused."""
     cleaned = clean_unit(unit)
     if cleaned.is_equivalent(VELOCITY_UNIT**2):
-        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is a variance; expected a standard deviation in km/s")
+        raise UnitsError(f"{where}: unit {str(unit)!r} is a variance; expected a standard deviation in km/s")
     if not cleaned.is_equivalent(VELOCITY_UNIT):
-        raise UnitsError(f"{where}: BUNIT {str(unit)!r} is no velocity; expected 'km s-1' or 'm s-1'")
+        raise UnitsError(f"{where}: unit {str(unit)!r} is no velocity; expected 'km s-1' or 'm s-1'")
     return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
 
 

@@ -1,0 +1,82 @@
+"""Reader of tables of sources."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.table import QTable
+
+from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
+from stellarfm.maps import normalised_sources
+from stellarfm.maps.missing import logged_warnings
+
+__all__ = ["read_sources"]
+
+_FORMATS = {
+    ".csv": "ascii.csv",
+    ".ecsv": "ascii.ecsv",
+    ".fit": "fits",
+    ".fits": "fits",
+    ".tsv": "ascii.tab",
+    ".txt": "ascii",
+    ".dat": "ascii",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+}
+
+
+def read_sources(path: str | os.PathLike) -> QTable:
+    """A table of sources: CSV, ECSV, FITS, VOTable or text, by ending.
+
+    Parameters
+    ----------
+    path : path
+        With ``ra`` and ``dec`` under any usual name, or a SkyCoord column. In FITS the table ``STARS`` or ``SOURCES`` is
+        taken, else the first.
+
+    Returns
+    -------
+    QTable
+        ``star``, ``ra``, ``dec`` (ICRS, deg), then all other columns.
+
+    Raises
+    ------
+    InputNotFoundError, ReaderError
+        If the file is absent, of another ending, or cannot be read.
+    MapError
+        If it holds no positions.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputNotFoundError(f"{path}: no such file; check the path")
+    table = _read(path)
+    try:
+        return normalised_sources(table)
+    except MapError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> QTable:
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise ReaderError(f"{path}: not a known kind of table; expected one of {', '.join(_FORMATS)}")
+    try:
+        with logged_warnings(str(path)):
+            return _read_fits(path) if form == "fits" else QTable.read(path, format=form)
+    except ReaderError:
+        raise
+    except Exception as error:  # astropy's table readers raise many kinds
+        cause = " ".join(str(error).split())[:200]
+        raise ReaderError(f"{path}: cannot be read as {form} ({cause}); check the file") from error
+
+
+def _read_fits(path: Path) -> QTable:
+    with fits.open(path, memmap=False) as hdus:
+        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+        named = [hdu for hdu in tables if hdu.name in ("STARS", "SOURCES")]
+        if not tables:
+            raise ReaderError(f"{path}: holds no table; expected a table of sources")
+        return QTable.read((named or tables)[0])
