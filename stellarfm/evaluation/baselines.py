@@ -6,9 +6,8 @@ second learns masses from these numbers. A benchmark refits both in every fold, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -16,21 +15,25 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.inference.features import extract
+from stellarfm.inference.features import Readout
+from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.inference.regression import LogMass, MassRegressor
 from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
+    from stellarfm.inference.model import StellarModel
     from stellarfm.maps import MapSet
 
 __all__ = [
     "EncoderFeatures",
     "LogMassRegressor",
     "Method",
+    "Nothing",
     "Statistics",
     "frozen_encoder",
     "mean_of_training",
+    "model_methods",
     "statistics_boosting",
 ]
 
@@ -87,7 +90,6 @@ class Statistics(Nothing):
         return radial_statistics(windows)
 
 
-@dataclass
 class EncoderFeatures:
     """Features of a frozen encoder behind a scaler that is fitted to the training windows.
 
@@ -95,24 +97,26 @@ class EncoderFeatures:
     ----------
     encoder : Encoder
         Frozen.
-    scaler : dict
-        Options of `MapScaler`.
-    readout : dict
-        Options of `stellarfm.inference.features.extract`, such as ``pooling``.
+    scaler : MapScaler
+        Its options are taken; what it has learnt is not.
+    readout : Readout
+        How a window becomes one vector.
     """
 
-    encoder: Encoder
-    scaler: Mapping[str, Any] = field(default_factory=dict)
-    readout: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(self, encoder: Encoder, *, scaler: MapScaler, readout: Readout) -> None:
+        self.encoder = encoder
+        self.scaler = scaler
+        self.readout = readout
 
     def fit(self, windows: MapSet) -> EncoderFeatures:
         """Fit the scaler."""
-        self.scaler_ = MapScaler(**self.scaler).fit(windows)
+        references = {name: getattr(self.scaler, name) for name in ("column_reference", "dispersion_reference")}
+        self.scaler_ = MapScaler(**references, clip=self.scaler.clip).fit(windows)
         return self
 
     def transform(self, windows: MapSet) -> np.ndarray:
         """Features, shape (N, D)."""
-        return extract(self.encoder, self.scaler_.transform(windows), **self.readout)
+        return self.readout.extract(self.encoder, self.scaler_.transform(windows))
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ class Method:
     """A named way to predict masses: features (`fit`, `transform` of a MapSet) and a regressor (`fit`, `consult`)."""
 
     name: str
-    features: Any
-    regressor: Any
+    features: Nothing | EncoderFeatures
+    regressor: LogMassRegressor | MassRegressor
 
 
 def mean_of_training() -> Method:
@@ -145,9 +149,21 @@ def frozen_encoder(
     name: str,
     encoder: Encoder,
     *,
-    scaler: Mapping[str, Any] | None = None,
-    readout: Mapping[str, Any] | None = None,
+    scaler: MapScaler | None = None,
+    readout: Readout | None = None,
     regressor: MassRegressor | None = None,
 ) -> Method:
-    """A frozen encoder with the usual readout: whitened principal components and nearest neighbours."""
-    return Method(name, EncoderFeatures(encoder, scaler or {}, readout or {}), regressor or MassRegressor())
+    """A frozen encoder read out as a model does it: scaler, pooling, whitened components, nearest neighbours."""
+    features = EncoderFeatures(encoder, scaler=scaler or MapScaler(), readout=readout or Readout())
+    return Method(name, features, clone(regressor) if regressor else MassRegressor())
+
+
+def model_methods(model: StellarModel) -> list[Method]:
+    """The encoder of a model and its twin of random weights, each with the model's readout; fitted anew in each fold."""
+    parts = {"scaler": model.scaler, "readout": model.readout, "regressor": model.regressor}
+    twin = FrozenEncoder.random(model.encoder.name, image_size=model.pixels)
+    name = f"{model.encoder.name}, {'pretrained' if model.encoder.training else 'as given'}"
+    return [
+        frozen_encoder(name, model.encoder.module, **parts),
+        frozen_encoder(f"{model.encoder.name}, random weights", twin.module, **parts),
+    ]

@@ -1,0 +1,287 @@
+"""Figures: a field with its segments and masses, and predicted against true masses.
+
+Figures are made without pyplot, so that drawing changes no global state and needs no display; save them with
+``figure.savefig``. Needs matplotlib (``pip install 'stellarfm[plots]'``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from stellarfm.exceptions import MapError, StellarFMError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from stellarfm.inference.segmentation import Segmentation
+    from stellarfm.maps import GasMaps
+
+__all__ = ["held_out", "overview"]
+
+INK = "#1b2a41"
+ACCENT = "#c8553d"
+#: Okabe-Ito colours without yellow: told apart by colour-blind readers.
+SIMULATION_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth: u.Quantity | None = None) -> Figure:
+    """Six panels of one field: the three maps, colours of its patches, its segments, and the masses.
+
+    Parameters
+    ----------
+    maps : GasMaps
+        The field. With a known distance the first panel has a scale bar in parsec.
+    segmentation : Segmentation
+        Of the same field.
+    masses : QTable
+        As `StellarModel.estimate` gives it, with ``ra`` and ``dec``.
+    truth : Quantity, optional
+        True mass of each row of `masses`; with it the last panel shows estimates against it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MapError
+        If the segmentation is not of the shape of the maps, or `truth` not of the length of `masses`.
+    StellarFMError
+        If matplotlib is not installed.
+    """
+    if segmentation.labels.shape != maps.shape:
+        raise MapError(f"segmentation of shape {segmentation.labels.shape} for maps of {maps.shape}; expected the same")
+    if truth is not None and len(truth) != len(masses):
+        raise MapError(f"{len(truth)} true masses for {len(masses)} estimates; expected one each")
+    figure = _new_figure(15.5, 9.4)
+    panels = [figure.add_subplot(2, 3, number, projection=maps.wcs) for number in range(1, 6)]
+    _draw_column(panels[0], maps, masses)
+    _draw_velocity(panels[1], maps)
+    _draw_dispersion(panels[2], maps)
+    _draw_colours(panels[3], segmentation)
+    _draw_segments(panels[4], segmentation)
+    for number, panel in enumerate(panels):
+        _dress(panel, maps, declination=number in (0, 3), right_ascension=number >= 2)
+    last = figure.add_subplot(2, 3, 6)
+    if truth is None:
+        _draw_masses(last, masses)
+    else:
+        _draw_against(last, truth, masses)
+    return figure
+
+
+def held_out(predictions: QTable, *, split: str) -> Figure:
+    """Predicted against true mass of held-out windows, a panel for each method, a colour for each simulation.
+
+    Parameters
+    ----------
+    predictions : QTable
+        As `stellarfm.evaluation.held_out_masses` gives it.
+    split : {"star", "simulation"}
+        Which rows of it.
+    """
+    part = predictions[predictions["split"] == split]
+    methods = list(dict.fromkeys(part["method"]))
+    figure = _new_figure(4.3 * len(methods), 4.8)
+    axes = figure.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
+    limits = _mass_limits(part["mass_true"].value, part["mass"].value)
+    for panel, method in zip(axes, methods, strict=True):
+        _draw_cloud_of_points(panel, part[part["method"] == method], limits)
+        panel.set_title(method, fontsize=10)
+    axes[0].set_ylabel(r"predicted mass [$M_\odot$]")
+    axes[0].legend(frameon=False, loc="upper left", markerscale=3, handletextpad=0.1)
+    figure.suptitle(f"Held out by {split}: each point a window, never seen with any other of its {split}", fontsize=11)
+    return figure
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches; a clear error if matplotlib is absent."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise StellarFMError(f"a figure needs matplotlib ({error}); pip install 'stellarfm[plots]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _percentiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Percentiles of the finite values."""
+    return tuple(np.percentile(values[np.isfinite(values)], [low, high]))
+
+
+def _colour_bar(panel: Any, image: Any, label: str, **options: Any) -> Any:
+    bar = panel.figure.colorbar(image, ax=panel, pad=0.015, fraction=0.046, **options)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    return bar
+
+
+def _draw_column(panel: Any, maps: GasMaps, masses: QTable) -> None:
+    """Column density in a logarithmic stretch, with the stars and a scale bar."""
+    from matplotlib.colors import LogNorm
+
+    values = maps.column_density.to_value("cm-2")
+    low, high = _percentiles(np.where(values > 0, values, np.nan), 1, 99.9)
+    image = panel.imshow(values, cmap="inferno", norm=LogNorm(low, high), origin="lower", interpolation="nearest")
+    _colour_bar(panel, image, r"$N_\mathrm{H}$ [cm$^{-2}$]", extend="both")
+    panel.set_title("Column density and stars")
+    panel.scatter(
+        masses["ra"].to_value("deg"),
+        masses["dec"].to_value("deg"),
+        transform=panel.get_transform("icrs"),
+        s=34,
+        facecolors="none",
+        edgecolors="#7fdbff",
+        linewidths=1.1,
+    )
+    if maps.distance is not None:
+        _draw_scale_bar(panel, maps)
+
+
+def _draw_scale_bar(panel: Any, maps: GasMaps) -> None:
+    """A bar of a round length, about a fifth of the field."""
+    from matplotlib.patheffects import withStroke
+
+    parsec = maps.pixel_scale.to_value("pc")
+    wanted = 0.2 * maps.shape[1] * parsec
+    length = max(step for step in (10.0 ** np.arange(-4, 4)[:, None] * [1, 2, 5]).ravel() if step <= wanted)
+    left, bottom = 0.05 * maps.shape[1], 0.06 * maps.shape[0]
+    outline = [withStroke(linewidth=4, foreground="black")]
+    panel.plot([left, left + length / parsec], [bottom, bottom], color="white", lw=2, path_effects=outline)
+    panel.text(left, 1.3 * bottom, f"{length:g} pc", color="white", va="bottom", weight="bold", path_effects=outline)
+
+
+def _draw_velocity(panel: Any, maps: GasMaps) -> None:
+    """Velocity about the column-weighted mean, blue approaching."""
+    velocity, column = maps.velocity.to_value("km/s"), maps.column_density.to_value("cm-2")
+    weight = np.where(maps.mask, 0.0, column)
+    velocity = velocity - np.average(np.where(maps.mask, 0.0, velocity), weights=weight)
+    _, limit = _percentiles(np.abs(velocity), 0, 99)
+    image = panel.imshow(velocity, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
+    _colour_bar(panel, image, r"$v - \langle v \rangle$ [km s$^{-1}$]", extend="both")
+    panel.set_title("Line-of-sight velocity")
+
+
+def _draw_dispersion(panel: Any, maps: GasMaps) -> None:
+    """Velocity dispersion."""
+    values = maps.velocity_dispersion.to_value("km/s")
+    low, high = _percentiles(values, 0.5, 99.5)
+    image = panel.imshow(values, cmap="viridis", vmin=low, vmax=high, origin="lower", interpolation="nearest")
+    _colour_bar(panel, image, r"$\sigma_v$ [km s$^{-1}$]", extend="both")
+    panel.set_title("Velocity dispersion")
+
+
+def _draw_colours(panel: Any, segmentation: Segmentation) -> None:
+    """The first three principal components of the patch features as red, green and blue; missing pixels are white."""
+    channels = [_stretched(segmentation.components[number]) for number in range(3)]
+    panel.imshow(np.dstack(channels), origin="lower", interpolation="nearest")
+    panel.set_title("Patch features: first three components")
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """`values` between 0 (2nd percentile) and 1 (98th); NaN becomes 1."""
+    low, high = _percentiles(values, 2, 98)
+    scaled = np.clip((values - low) / max(high - low, np.finfo(float).tiny), 0, 1)
+    return np.nan_to_num(scaled, nan=1.0)
+
+
+def _draw_segments(panel: Any, segmentation: Segmentation) -> None:
+    """Segments in discrete colours, dark to bright in their order; what belongs to none is white."""
+    import matplotlib
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    numbers = np.unique(segmentation.labels[segmentation.labels > 0])
+    colours = ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.02, 0.95, len(numbers))))
+    norm = BoundaryNorm(np.append(numbers - 0.5, numbers[-1] + 0.5), len(numbers))
+    labels = np.ma.masked_less(segmentation.labels, 1)
+    image = panel.imshow(labels, cmap=colours, norm=norm, origin="lower", interpolation="nearest")
+    bar = _colour_bar(panel, image, "segment", ticks=numbers)
+    bar.ax.tick_params(length=0)
+    panel.set_title("Segments")
+
+
+def _dress(panel: Any, maps: GasMaps, *, declination: bool, right_ascension: bool) -> None:
+    """Axis labels of a map panel, only where they are wanted: neighbours share theirs."""
+    for axis, name, wanted in zip(panel.coords, maps.wcs.world_axis_physical_types, (right_ascension, declination)):
+        axis.set_ticks_visible(wanted)
+        axis.set_ticklabel_visible(wanted)
+        axis.set_auto_axislabel(False)
+        axis.set_axislabel(_axis_name(name) if wanted else " ")
+    panel.set_xlim(-0.5, maps.shape[1] - 0.5)
+    panel.set_ylim(-0.5, maps.shape[0] - 0.5)
+
+
+def _axis_name(physical_type: str) -> str:
+    """``pos.eq.ra`` in words."""
+    names = {"ra": "right ascension", "dec": "declination", "lon": "longitude", "lat": "latitude"}
+    return names.get(physical_type.rpartition(".")[2], physical_type)
+
+
+def _mass_limits(*masses: np.ndarray) -> tuple[float, float]:
+    """Limits of a logarithmic mass axis around all finite, positive masses."""
+    values = np.concatenate([np.ravel(mass) for mass in masses])
+    values = values[np.isfinite(values) & (values > 0)]
+    return float(values.min() / 1.5), float(values.max() * 1.5)
+
+
+def _log_square(panel: Axes, limits: tuple[float, float]) -> None:
+    """Logarithmic axes of equal limits, with the line of equality."""
+    panel.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
+    panel.plot(limits, limits, color="0.6", lw=1, zorder=0)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.set_xlabel(r"true mass [$M_\odot$]")
+
+
+def _bars(masses: QTable, level: str) -> np.ndarray:
+    """Lengths of error bars down and up, shape (2, N), solMass; cut where an interval is unbounded."""
+    mass = masses["mass"].to_value("solMass")
+    lower, upper = (masses[f"mass_{end}_{level}"].to_value("solMass") for end in ("lower", "upper"))
+    return np.stack([mass - np.maximum(lower, 1e-6), np.minimum(upper, 1e6) - mass])
+
+
+def _draw_against(panel: Axes, truth: u.Quantity, masses: QTable) -> None:
+    """Estimates with their intervals against true masses; flagged stars are open."""
+    true, mass = truth.to_value("solMass"), masses["mass"].to_value("solMass")
+    known = np.isfinite(mass)
+    true, mass, masses = true[known], mass[known], masses[known]
+    flagged = np.asarray(masses["flags"]) > 0
+    _log_square(panel, _mass_limits(true, mass / 2, mass * 2))
+    panel.errorbar(true, mass, _bars(masses, "95"), fmt="none", ecolor=INK, alpha=0.18, lw=1)
+    panel.errorbar(true, mass, _bars(masses, "68"), fmt="none", ecolor=INK, alpha=0.55, lw=1.8)
+    panel.scatter(true[~flagged], mass[~flagged], color=ACCENT, s=30, zorder=3, label="estimate")
+    if flagged.any():
+        panel.scatter(
+            true[flagged], mass[flagged], facecolors="white", edgecolors=ACCENT, s=30, zorder=3, label="flagged"
+        )
+    rmse = np.sqrt(np.mean(np.log10(mass / true) ** 2))
+    panel.set_title(f"Estimated and true masses: RMSE {rmse:.2f} dex")
+    panel.set_ylabel(r"estimated mass [$M_\odot$], 68 % and 95 %")
+    panel.legend(frameon=False, loc="upper left")
+
+
+def _draw_masses(panel: Axes, masses: QTable) -> None:
+    """Estimates with their intervals, lightest at the bottom."""
+    masses = masses[np.isfinite(masses["mass"].value)]
+    masses = masses[np.argsort(masses["mass"].value)]
+    mass, rank = masses["mass"].to_value("solMass"), np.arange(len(masses))
+    panel.errorbar(mass, rank, xerr=_bars(masses, "95"), fmt="none", ecolor=INK, alpha=0.18, lw=1)
+    panel.errorbar(mass, rank, xerr=_bars(masses, "68"), fmt="none", ecolor=INK, alpha=0.55, lw=1.8)
+    flagged = np.asarray(masses["flags"]) > 0
+    panel.scatter(mass, rank, c=np.where(flagged, "white", ACCENT), edgecolors=ACCENT, s=24, zorder=3)
+    panel.set(xscale="log", yticks=[], ylabel="stars, by mass", title="Estimated masses (open: flagged)")
+    panel.set_xlabel(r"estimated mass [$M_\odot$], 68 % and 95 %")
+    panel.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_cloud_of_points(panel: Axes, part: QTable, limits: tuple[float, float]) -> None:
+    """Windows of one method, coloured by simulation."""
+    _log_square(panel, limits)
+    for number, name in enumerate(sorted(set(part["simulation"]))):
+        chosen = part["simulation"] == name
+        colour = SIMULATION_COLOURS[number % len(SIMULATION_COLOURS)]
+        true, mass = part["mass_true"][chosen].value, part["mass"][chosen].value
+        panel.scatter(true, mass, s=5, color=colour, alpha=0.35, linewidths=0, label=str(name))
