@@ -15,7 +15,7 @@ from astropy.io import fits
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps import units
 from stellarfm.maps.fields import GasMaps
-from stellarfm.maps.grids import kinematics_on_grid, same_grid
+from stellarfm.maps.grids import interpolated, kinematics_on_grid, same_grid
 from stellarfm.maps.missing import blank_zeros, logged_warnings
 from stellarfm.maps.planes import Plane, open_fits, read_plane
 from stellarfm.output import new_file
@@ -51,7 +51,7 @@ def read_field(
     with open_fits(source) as (hdus, name):
         planes = _extensions(hdus, name)
         distance = _stored_distance(hdus[0].header) if distance is None else distance
-        optional = _optional(hdus, name)
+        optional = _optional(hdus, name, options)
         meta = {"object": str(hdus[0].header.get("OBJECT", ""))}
     return _assemble(planes, distance=distance, options=options, optional=optional, meta=meta)
 
@@ -100,17 +100,24 @@ def _extensions(hdus: fits.HDUList, name: str) -> dict[str, Plane]:
     return {role: read_plane(hdus[extension], where=f"{name}[{extension}]") for role, extension in ROLES.items()}
 
 
-def _optional(hdus: fits.HDUList, name: str) -> dict:
+def _optional(hdus: fits.HDUList, name: str, options: ColumnOptions) -> dict:
     """Errors and mask of a multi-extension file, as far as they are there."""
     values = {}
     for extension, attribute in _NAMES.items():
         if f"ERR_{extension}" in hdus:
             plane = read_plane(hdus[f"ERR_{extension}"], where=f"{name}[ERR_{extension}]")
-            convert = units.column_density if extension == "COLUMN" else units.velocity
-            values[f"{attribute}_error"] = convert(plane.values, plane.unit(), where=plane.where)
+            values[f"{attribute}_error"] = _error(plane, extension, options)
     if "MASK" in hdus:
         values["mask"] = np.asarray(hdus["MASK"].data) != 0
     return values
+
+
+def _error(plane: Plane, extension: str, options: ColumnOptions) -> u.Quantity:
+    """A standard error in the unit of its map."""
+    if extension != "COLUMN":
+        return units.velocity(plane.values, plane.unit(), where=plane.where)
+    column = units.column_density(plane.values, plane.unit(), where=plane.where)
+    return units.hydrogen_column(column, species=options.species, abundance=options.abundance)
 
 
 def _assemble(
@@ -172,20 +179,26 @@ def _check_named_species(plane: Plane, species: str) -> None:
 def _kinematics(planes: dict[str, Plane]) -> tuple[u.Quantity, u.Quantity]:
     """Velocity and dispersion, km/s, on the grid of the column density."""
     velocity, dispersion = planes["velocity"], planes["dispersion"]
-    if not same_grid(velocity.wcs, velocity.values.shape, dispersion.wcs, dispersion.values.shape):
-        raise MapError(
-            f"{velocity.where} and {dispersion.where} lie on different grids; "
-            "expected velocity and dispersion of one grid"
-        )
     sigma = units.velocity(dispersion.values, dispersion.unit(), where=dispersion.where).value
     sigma = blank_zeros(sigma, where=dispersion.where)
     _check_not_negative(sigma, dispersion.where)
+    sigma = _on_grid_of(velocity, dispersion, sigma)
     # Fits that failed are zero in both maps; a velocity of zero beside a real dispersion is a velocity.
     speed = units.velocity(velocity.values, velocity.unit(), where=velocity.where).value
     speed = blank_zeros(speed, where=velocity.where, only=np.isnan(sigma))
     _warn_of_noise(speed, velocity.where)
     speed, sigma = _on_column_grid(planes, speed, sigma)
     return speed * units.VELOCITY_UNIT, sigma * units.VELOCITY_UNIT
+
+
+def _on_grid_of(target: Plane, plane: Plane, values: np.ndarray) -> np.ndarray:
+    """`values` of `plane` on the grid of `target`."""
+    shape = target.values.shape
+    if same_grid(target.wcs, shape, plane.wcs, plane.values.shape):
+        return values
+    logger.info("%s: interpolated onto the grid of %s", plane.where, target.where)
+    with logged_warnings(plane.where):
+        return interpolated(values, plane.wcs, target.wcs, shape)
 
 
 def _check_not_negative(sigma: np.ndarray, where: str) -> None:

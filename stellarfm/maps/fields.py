@@ -13,14 +13,13 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from stellarfm.exceptions import MapError, UnitsError
+from stellarfm.exceptions import MapError
 from stellarfm.maps.planes import SMALLEST_SIDE
-from stellarfm.maps.units import COLUMN_UNIT, VELOCITY_UNIT, as_length
+from stellarfm.maps.units import MAP_UNITS, as_length, in_unit
 
 __all__ = ["GasMaps"]
 
-_MAPS = {"column_density": COLUMN_UNIT, "velocity": VELOCITY_UNIT, "velocity_dispersion": VELOCITY_UNIT}
-_ERRORS = {f"{name}_error": unit for name, unit in _MAPS.items()}
+_ERRORS = {f"{name}_error": unit for name, unit in MAP_UNITS.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +64,10 @@ class GasMaps:
 
     def __post_init__(self) -> None:
         """Check everything; derive the mask."""
-        for name, unit in (_MAPS | _ERRORS).items():
+        for name, unit in (MAP_UNITS | _ERRORS).items():
             value = getattr(self, name)
-            if value is not None or name in _MAPS:
-                self._set(name, _finite(_in_unit(value, unit, name)))
+            if value is not None or name in MAP_UNITS:
+                self._set(name, _finite(in_unit(value, unit, name)))
         if self.distance is not None:
             self._set("distance", as_length(self.distance, what="distance"))
         self._check_shapes()
@@ -82,7 +81,7 @@ class GasMaps:
     def _check_shapes(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < SMALLEST_SIDE:
             raise MapError(f"maps of shape {self.shape}; expected two dimensions of at least {SMALLEST_SIDE} pixels")
-        for name in (*_MAPS, *_ERRORS):
+        for name in (*MAP_UNITS, *_ERRORS):
             value = getattr(self, name)
             if value is not None and value.shape != self.shape:
                 raise MapError(f"{name} has shape {value.shape}; expected {self.shape}, that of column_density")
@@ -103,11 +102,11 @@ class GasMaps:
         self._set("mask", missing)
 
     def _missing(self) -> np.ndarray:
-        return ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in _MAPS])
+        return ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in MAP_UNITS])
 
     def _blank(self, pixels: np.ndarray) -> None:
         if pixels.any():
-            for name in _MAPS:
+            for name in MAP_UNITS:
                 self._set(name, np.where(pixels, np.nan, getattr(self, name)))
 
     def _check_values(self) -> None:
@@ -118,7 +117,7 @@ class GasMaps:
                 "expected a standard deviation, with NaN where there is none"
             )
         if self.mask.all():
-            counts = ", ".join(f"{name} {np.isfinite(getattr(self, name).value).sum()}" for name in _MAPS)
+            counts = ", ".join(f"{name} {np.isfinite(getattr(self, name).value).sum()}" for name in MAP_UNITS)
             raise MapError(f"{self._name}: no pixel has all three maps; valid pixels: {counts} of {self.mask.size}")
 
     @property
@@ -191,15 +190,6 @@ class GasMaps:
         from stellarfm.maps.fieldfile import write_field
 
         write_field(self, path, overwrite=overwrite)
-
-
-def _in_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
-    """`value` in `unit`; numbers without a unit are refused."""
-    if not isinstance(value, u.Quantity):
-        raise UnitsError(f"{name} has no unit; expected a Quantity in {unit.to_string()}")
-    if not value.unit.is_equivalent(unit):
-        raise UnitsError(f"{name} is in {value.unit.to_string()}; expected something like {unit.to_string()}")
-    return value.to(unit, copy=False)
 
 
 def _finite(value: u.Quantity) -> u.Quantity:

@@ -8,9 +8,7 @@ import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_scales
 
-from stellarfm.exceptions import MapError
-
-__all__ = ["kinematics_on_grid", "same_grid"]
+__all__ = ["interpolated", "kinematics_on_grid", "same_grid"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -28,6 +26,13 @@ def same_grid(wcs: WCS, shape: tuple[int, int], other: WCS, other_shape: tuple[i
     y, x = np.meshgrid(*(np.linspace(0, side - 1, 5) for side in shape), indexing="ij")
     other_x, other_y = pixel_to_pixel(wcs, other, x, y)
     return bool(np.all(np.hypot(other_x - x, other_y - y) < TOLERANCE))
+
+
+def interpolated(values: np.ndarray, source: WCS, target: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """A map on another grid of similar pixels, linearly interpolated; NaN beyond its edge."""
+    from reproject import reproject_interp
+
+    return reproject_interp((values, source), target, shape_out=shape, return_footprint=False)
 
 
 def kinematics_on_grid(
@@ -49,14 +54,13 @@ def kinematics_on_grid(
     where : str
         For messages.
     """
-    from reproject import reproject_exact, reproject_interp
+    from reproject import reproject_exact
 
     ratio = proj_plane_pixel_scales(target).mean() / proj_plane_pixel_scales(source).mean()
     logger.info("%s: brought onto the grid of the column density map (pixels %.3g times as large)", where, ratio)
-    average = ratio > MUCH_FINER
-    project = reproject_exact if average else reproject_interp
-    planes = np.stack([velocity, velocity**2 + dispersion**2 if average else dispersion])
-    (first, second), footprint = project((planes, source), target, shape_out=shape)
-    if not np.any(footprint > 0):
-        raise MapError(f"{where}: does not overlap the column density map; expected maps of the same piece of sky")
-    return (first, np.sqrt(np.maximum(second - first**2, 0))) if average else (first, second)
+    if ratio <= MUCH_FINER:
+        return interpolated(velocity, source, target, shape), interpolated(dispersion, source, target, shape)
+    centre = np.nanmedian(velocity) if np.isfinite(velocity).any() else 0.0
+    planes = np.stack([velocity - centre, (velocity - centre) ** 2 + dispersion**2])
+    first, second = reproject_exact((planes, source), target, shape_out=shape, return_footprint=False)
+    return first + centre, np.sqrt(np.maximum(second - first**2, 0))

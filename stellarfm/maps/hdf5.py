@@ -15,7 +15,7 @@ from astropy.table import QTable
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
 from stellarfm.maps.mapset import MapSet
 from stellarfm.maps.missing import blank_zeros
-from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, clean_unit
+from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible, clean_unit
 from stellarfm.output import new_file
 
 __all__ = ["is_mapset", "read_mapset", "write_mapset"]
@@ -35,7 +35,7 @@ def is_mapset(path: str | os.PathLike) -> bool:
     """Whether `path` is an HDF5 file of this schema; never raises."""
     try:
         with h5py.File(path) as file:
-            return file.attrs.get("schema") == SCHEMA
+            return _text(file, "schema") == SCHEMA
     except (OSError, RuntimeError, UnicodeDecodeError):
         return False
 
@@ -70,7 +70,7 @@ def _reader_errors(path: Path) -> Iterator[None]:
 
 
 def _check_schema(file: h5py.File, path: Path) -> None:
-    schema, version = file.attrs.get("schema"), file.attrs.get("schema_version", 0)
+    schema, version = _text(file, "schema"), file.attrs.get("schema_version", 0)
     if schema != SCHEMA:
         raise ReaderError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}; this is not a map set of stellarfm")
     if version > SCHEMA_VERSION:
@@ -82,17 +82,24 @@ def _check_schema(file: h5py.File, path: Path) -> None:
 
 def _columns(file: h5py.File, path: Path) -> dict:
     """Everything a MapSet is made of."""
-    maps = {name: _read_maps(file[name], path) for name in _DATASETS}
+    maps = {name: _read_maps(file[name], name, path) for name in _DATASETS}
+    check_plausible(maps["column_density"], where=f"{path}: dataset 'column_density'")
     return {
         **maps,
         "stars": _read_stars(file["stars"], path),
         "pixel_scale": _read_length(file, "pixel_scale", path),
         "depth": _read_length(file, "depth", path),
         "mass_per_hydrogen": float(file.attrs.get("mass_per_hydrogen", MASS_PER_HYDROGEN)),
-        "label_kind": file.attrs.get("label_kind") or None,
-        "simulation": str(file.attrs.get("simulation", "")),
-        "provenance": str(file.attrs.get("provenance", "")),
+        "label_kind": _text(file, "label_kind") or None,
+        "simulation": _text(file, "simulation"),
+        "provenance": _text(file, "provenance"),
     }
+
+
+def _text(file: h5py.File, name: str) -> str:
+    """A text attribute, whichever way HDF5 stores it; empty if absent."""
+    value = file.attrs.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _unit(text: object, where: str, expected: str) -> u.UnitBase:
@@ -105,8 +112,7 @@ def _unit(text: object, where: str, expected: str) -> u.UnitBase:
         raise UnitsError(f"{where}: {error}") from error
 
 
-def _read_maps(dataset: h5py.Dataset, path: Path) -> u.Quantity:
-    name = dataset.name.lstrip("/")
+def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
     unit, spelling, zero_is_missing = _DATASETS[name]
     where = f"{path}: dataset {name!r}"
     stored = _unit(dataset.attrs.get("unit"), where, spelling)

@@ -11,13 +11,12 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, vstack
 
-from stellarfm.exceptions import MapError, UnitsError
-from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT
+from stellarfm.exceptions import MapError
+from stellarfm.maps.units import MAP_UNITS, MASS_PER_HYDROGEN, in_unit
 
 __all__ = ["MapSet"]
 
 LABEL_KINDS = ("sink", "star", None)
-_MAPS = {"column_density": COLUMN_UNIT, "velocity": VELOCITY_UNIT, "velocity_dispersion": VELOCITY_UNIT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +62,10 @@ class MapSet:
 
     def __post_init__(self) -> None:
         """Check units, shapes and labels; add the column ``simulation``."""
-        for name, unit in _MAPS.items():
-            self._set(name, _in_unit(getattr(self, name), unit, name))
+        for name, unit in MAP_UNITS.items():
+            self._set(name, in_unit(getattr(self, name), unit, name))
         for name in ("pixel_scale", "depth"):
-            self._set(name, _in_unit(getattr(self, name), u.pc, name))
+            self._set(name, in_unit(getattr(self, name), u.pc, name))
         self._check_shapes()
         self._set("stars", self._complete_stars())
         self._check_values()
@@ -75,7 +74,7 @@ class MapSet:
         object.__setattr__(self, name, value)
 
     def _check_shapes(self) -> None:
-        shapes = {name: getattr(self, name).shape for name in _MAPS}
+        shapes = {name: getattr(self, name).shape for name in MAP_UNITS}
         if len(set(shapes.values())) > 1 or self.column_density.ndim != 3:
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise MapError(f"windows of shapes {found}; expected three of one shape (N, ny, nx)")
@@ -100,7 +99,7 @@ class MapSet:
         if self.label_kind is not None and "mass" not in self.stars.colnames:
             raise MapError(f"label kind {self.label_kind!r} but no column 'mass'; expected masses, or label kind None")
         if "mass" in self.stars.colnames:
-            self.stars["mass"] = _in_unit(self.stars["mass"], u.solMass, "mass")
+            self.stars["mass"] = in_unit(self.stars["mass"], u.solMass, "mass")
         if self.label_kind is not None and not np.all(self.stars["mass"].value > 0):
             raise MapError("some masses are not positive; drop those windows")
 
@@ -110,15 +109,17 @@ class MapSet:
 
     def __getitem__(self, index: Any) -> MapSet:
         """The windows at a slice, a boolean array, an index array or one index, always as a MapSet."""
-        index = slice(index, index + 1 or None) if isinstance(index, int | np.integer) else index
-        index = index if isinstance(index, slice) else np.asarray(index, dtype=None if len(index) else int)
-        chosen = {name: getattr(self, name)[index] for name in (*_MAPS, "stars")}
+        if isinstance(index, int | np.integer):
+            index = [range(len(self))[index]]
+        if not isinstance(index, slice):
+            index = np.asarray(index, dtype=None if len(index) else int)
+        chosen = {name: getattr(self, name)[index] for name in (*MAP_UNITS, "stars")}
         return replace(self, **chosen)
 
     @property
     def mask(self) -> np.ndarray:
         """True where any of the three maps is missing, shape (N, ny, nx)."""
-        return ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in _MAPS])
+        return ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in MAP_UNITS])
 
     @property
     def groups(self) -> np.ndarray:
@@ -171,15 +172,6 @@ class MapSet:
         from stellarfm.maps.hdf5 import write_mapset
 
         write_mapset(self, path, overwrite=overwrite)
-
-
-def _in_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
-    """`value` in `unit`; numbers without a unit are refused."""
-    if not isinstance(value, u.Quantity):
-        raise UnitsError(f"{name} has no unit; expected a Quantity in {unit.to_string()}")
-    if not value.unit.is_equivalent(unit):
-        raise UnitsError(f"{name} is in {value.unit.to_string()}; expected something like {unit.to_string()}")
-    return value.to(unit, copy=False)
 
 
 def _check_same_kind(first: MapSet, other: MapSet) -> None:

@@ -57,7 +57,9 @@ class Plane:
 def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.HDUList, str]]:
     """Yield an open HDU list and its name; warnings become log messages, failures `ReaderError`."""
     if isinstance(source, fits.HDUList):
-        yield source, source.filename() or "HDUList"
+        name = source.filename() or "HDUList"
+        with logged_warnings(name):
+            yield source, name
         return
     path = Path(source)
     if not path.is_file():

@@ -56,6 +56,8 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
     if max(abs(factor_x - 1), abs(factor_y - 1)) < SAME_SCALE:
         return maps
     logger.info("regridding to %s: new pixels are %.3g x %.3g old ones", target, factor_x, factor_y)
+    if min(factor_x, factor_y) < 0.5:
+        logger.warning("the map's own pixels are over twice those wanted; structure of %s is missing", target)
     column, velocity, dispersion = _moments(maps, (factor_y, factor_x))
     return GasMaps(
         column_density=column * COLUMN_UNIT,

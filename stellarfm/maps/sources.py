@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 from astropy.table import QTable, Table
 
 from stellarfm.exceptions import MapError
@@ -68,9 +68,7 @@ def _from_columns(table: Table, ra: str, dec: str) -> SkyCoord:
 def _angle(column, sexagesimal: u.UnitBase) -> u.Quantity:
     """A column as degrees; what is masked becomes NaN."""
     if column.dtype.kind in "US":
-        from astropy.coordinates import Angle
-
-        return Angle([str(text) for text in column], unit=sexagesimal).to(u.deg)
+        return Angle(np.asarray(column).astype(str), unit=sexagesimal).to(u.deg)
     unit = getattr(column, "unit", None)
     values = np.ma.filled(
         np.ma.masked_array(getattr(column, "value", column), getattr(column, "mask", False)).astype(float), np.nan
@@ -115,8 +113,8 @@ def column_peaks(
     Returns
     -------
     QTable
-        ``star`` (1, 2, ...), ``ra``, ``dec`` (deg), ``x_pixel``, ``y_pixel`` (from 0), ``column_density`` (cm-2), highest
-        first.
+        ``star`` (1, 2, ...), ``ra``, ``dec`` (deg), ``x_pixel``, ``y_pixel`` (from 0) and ``column_density`` (cm-2),
+        highest first.
 
     Raises
     ------

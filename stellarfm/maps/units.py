@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -16,6 +17,7 @@ from stellarfm.exceptions import UnitsError
 
 __all__ = [
     "COLUMN_UNIT",
+    "MAP_UNITS",
     "MASS_PER_HYDROGEN",
     "VELOCITY_UNIT",
     "as_length",
@@ -23,12 +25,16 @@ __all__ = [
     "clean_unit",
     "column_density",
     "hydrogen_column",
+    "in_unit",
     "named_species",
     "velocity",
 ]
 
 COLUMN_UNIT = u.cm**-2
 VELOCITY_UNIT = u.km / u.s
+
+#: The three maps, in channel order, and their units in memory.
+MAP_UNITS = {"column_density": COLUMN_UNIT, "velocity": VELOCITY_UNIT, "velocity_dispersion": VELOCITY_UNIT}
 
 #: Gas mass per hydrogen nucleus, in hydrogen masses (one helium in ten).
 MASS_PER_HYDROGEN = 1.4
@@ -191,6 +197,15 @@ def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Qua
     if not cleaned.is_equivalent(VELOCITY_UNIT):
         raise UnitsError(f"{where}: unit {str(unit)!r} is no velocity; expected 'km s-1' or 'm s-1'")
     return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
+
+
+def in_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
+    """`value` in `unit`; numbers without a unit are refused."""
+    if not isinstance(value, u.Quantity):
+        raise UnitsError(f"{name} has no unit; expected a Quantity in {unit.to_string()}")
+    if not value.unit.is_equivalent(unit):
+        raise UnitsError(f"{name} is in {value.unit.to_string()}; expected something like {unit.to_string()}")
+    return value.to(unit, copy=False)
 
 
 def as_length(value: u.Quantity | str, *, what: str) -> u.Quantity:

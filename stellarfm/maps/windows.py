@@ -12,10 +12,9 @@ from stellarfm.maps.fields import GasMaps
 from stellarfm.maps.mapset import MapSet
 from stellarfm.maps.regridding import regrid
 from stellarfm.maps.sources import normalised_sources
+from stellarfm.maps.units import MAP_UNITS
 
 __all__ = ["tiles", "windows_around"]
-
-_MAPS = ("column_density", "velocity", "velocity_dispersion")
 
 
 def windows_around(
@@ -40,8 +39,8 @@ def windows_around(
     Returns
     -------
     MapSet
-        N windows, NaN beyond the edge. The table has the sources' own columns, ``star``, ``ra``, ``dec`` (deg), ``x_pixel``,
-        ``y_pixel`` (position in `maps`, from 0) and ``coverage`` (fraction of pixels with all three maps). A
+        N windows, NaN beyond the edge. The table has the sources' own columns, ``star``, ``ra``, ``dec``
+        (deg), ``x_pixel``, ``y_pixel`` (position in `maps`, from 0) and ``coverage`` (fraction of pixels with all three maps). A
         source outside the field has an empty window and coverage 0.
 
     Raises
@@ -73,9 +72,13 @@ def _nearest(position: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 def _none_inside(maps: GasMaps, stars: QTable) -> str:
     centre = maps.wcs.pixel_to_world((maps.shape[1] - 1) / 2, (maps.shape[0] - 1) / 2).icrs
+    field, first = (
+        f"RA {ra.to_value(u.deg):.4f}, Dec {dec.to_value(u.deg):.4f} deg"
+        for ra, dec in ((centre.ra, centre.dec), (stars["ra"][0], stars["dec"][0]))
+    )
     return (
-        f"none of the {len(stars)} sources lies in the field around RA {centre.ra.deg:.4f}, Dec {centre.dec.deg:.4f} deg; "
-        f"the first is at RA {stars['ra'][0].value:.4f}, Dec {stars['dec'][0].value:.4f} deg: check the table's frame and units"
+        f"none of the {len(stars)} sources lies in the field around {field}; "
+        f"the first is at {first}: check the table's frame and units"
     )
 
 
@@ -87,7 +90,7 @@ def _cut(
     valid_row, valid_column = (row >= 0) & (row < maps.shape[0]), (column >= 0) & (column < maps.shape[1])
     valid = valid_row[:, :, None] & valid_column[:, None, :] & keep[:, None, None]
     row, column = np.clip(row, 0, maps.shape[0] - 1), np.clip(column, 0, maps.shape[1] - 1)
-    chosen = {name: getattr(maps, name)[row[:, :, None], column[:, None, :]] for name in _MAPS}
+    chosen = {name: getattr(maps, name)[row[:, :, None], column[:, None, :]] for name in MAP_UNITS}
     return {name: np.where(valid, values, np.nan * values.unit) for name, values in chosen.items()}
 
 

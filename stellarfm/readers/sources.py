@@ -34,8 +34,8 @@ def read_sources(path: str | os.PathLike) -> QTable:
     Parameters
     ----------
     path : path
-        With ``ra`` and ``dec`` under any usual name, or a SkyCoord column. In FITS the table ``STARS`` or ``SOURCES`` is
-        taken, else the first.
+        With ``ra`` and ``dec`` under any usual name, or a SkyCoord column. In FITS the table ``STARS`` or
+        ``SOURCES`` is taken, else the first.
 
     Returns
     -------
