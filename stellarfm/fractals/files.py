@@ -32,7 +32,7 @@ def open_writer(
     ----------
     path : Path
         No ending: a directory of PNG files named by index, ``genomes.jsonl`` and ``dataset.json``. ``.h5`` or
-        ``.hdf5``: one file with ``images`` (count, channels, size, size) uint8, ``genomes`` (JSON strings) and attributes.
+        ``.hdf5``: one file with ``images`` (count, channels, size, size) uint8, ``genomes`` (JSON) and attributes.
     count : int
         Number of images that will come.
     attributes : dict
