@@ -1,9 +1,12 @@
 """Fixtures shared by all wings."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads would only wait for each other
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +17,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder} (set STELLARFM_SHARED_DATA to their folder)")
     return folder
+
+
+@pytest.fixture
+def distribution(tmp_path, monkeypatch):
+    """Install a pretended distribution with plugins for the length of a test.
+
+    ``distribution("acme", version="1.2", datasets={"acme.blank": "module:Class"}, modules={"module": "source"})``
+    """
+    pretended = set()
+
+    def install(name, *, version="1.0", modules=None, folder=None, **groups):
+        folder = folder or tmp_path / "pretended"
+        info = folder / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = []
+        for group, entries in groups.items():
+            lines += [f"[stellarfm.{group}]", *(f"{key} = {value}" for key, value in entries.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for module, source in (modules or {}).items():
+            (folder / f"{module}.py").write_text(source)
+            pretended.add(module)
+        monkeypatch.syspath_prepend(folder)
+
+    yield install
+    for module in pretended:
+        sys.modules.pop(module, None)

@@ -5,6 +5,9 @@ import pytest
 from stellarfm import registry
 from stellarfm.testing import DatasetConformance, EncoderConformance, MethodConformance, ReaderConformance
 
+#: Options for small and quick instances, where the defaults are costly.
+OPTIONS = {"dinov2": {"prototypes": 256, "hidden": 64, "bottleneck": 32, "global_size": 32, "local_size": 16}}
+
 
 class Registered:
     """Runs the checks of a class once for each name of a group."""
@@ -15,6 +18,7 @@ class Registered:
     def _plugin(self, name):
         self.name = name
         self.plugin = registry.get(self.group, name)
+        self.options = OPTIONS.get(name, self.options)
 
 
 @pytest.mark.parametrize("name", registry.names("encoders"))

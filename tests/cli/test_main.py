@@ -1,0 +1,118 @@
+import argparse
+import logging
+import subprocess
+import sys
+
+import pytest
+
+import stellarfm
+from stellarfm.cli import common, main
+from stellarfm.exceptions import MapError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Let the program have one command, ``try``, that calls a function."""
+
+    def install(function):
+        parser = argparse.ArgumentParser(prog="stellarfm")
+        parser.add_argument("--traceback", action="store_true")
+        parser.add_argument("--quiet", action="store_true")
+        parser.set_defaults(run=function)
+        monkeypatch.setattr(main, "build_parser", lambda: parser)
+
+    return install
+
+
+def failing(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main.main([name, "--help"])
+    assert leaving.value.code == 0
+    assert f"usage: stellarfm {name}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["--version"])
+    assert capsys.readouterr().out.strip() == f"stellarfm {stellarfm.__version__}"
+
+
+@pytest.mark.parametrize("argv", [[], ["no-such-command"], ["plugins", "--no-such-option"]])
+def test_wrong_usage_leaves_with_2(argv, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main.main(argv)
+    assert leaving.value.code == 2
+    assert "usage: stellarfm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MapError("maps.h5: wrong\n  unit; do this"), PermissionError(13, "no", "maps.h5")])
+def test_error_of_the_input_is_one_line_and_1(command, capsys, error):
+    command(failing(error))
+    assert main.main([]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    assert line.startswith("stellarfm: error: ")
+    assert "maps.h5" in line
+
+
+def test_traceback_on_request(command):
+    command(failing(MapError("wrong")))
+    with pytest.raises(MapError, match="wrong"):
+        main.main(["--traceback"])
+
+
+def test_errors_of_ours_are_not_hidden(command):
+    command(failing(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        main.main([])
+
+
+def test_interruption_leaves_with_130(command, capsys):
+    command(failing(KeyboardInterrupt()))
+    assert main.main([]) == 130
+    assert capsys.readouterr().err == "stellarfm: interrupted\n"
+
+
+def test_closed_pipe_is_no_error():
+    code = "from stellarfm.cli.main import main; import sys; sys.exit(main(['plugins']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"), [([], "stellarfm: zeros\nstellarfm: odd\n"), (["--quiet"], "stellarfm: odd\n")]
+)
+def test_log_goes_to_stderr(command, capsys, options, shown):
+    def run(args):
+        logging.getLogger("stellarfm.maps").info("zeros")
+        logging.getLogger("stellarfm.maps").warning("odd")
+
+    command(run)
+    assert main.main(options) == 0
+    assert main.main(options) == 0
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", 2 * shown)
+
+
+def test_say_is_silent_when_asked(capsys):
+    common.say("words", argparse.Namespace(quiet=False))
+    common.say("nothing", argparse.Namespace(quiet=True))
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "words\n")
+
+
+def test_existing_file_names_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="maps.h5: no such file; check the path"):
+        common.existing_file(tmp_path / "maps.h5")
+    assert common.existing_file(str(tmp_path)) == tmp_path
