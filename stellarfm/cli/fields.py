@@ -11,7 +11,7 @@ from stellarfm.cli.common import existing_file
 if TYPE_CHECKING:
     from stellarfm.maps import GasMaps, MapSet
 
-__all__ = ["add_field_options", "read_field"]
+__all__ = ["add_field_options", "field_paths", "read_field"]
 
 _ROLES = ("column", "velocity", "dispersion")
 
@@ -40,6 +40,12 @@ def add_field_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--distance", metavar='"140 pc"', help="distance of the field, in place of DISTANCE in the header"
     )
+
+
+def field_paths(args: argparse.Namespace) -> list[Path]:
+    """The files that the options of `add_field_options` name."""
+    paths = [args.field, *(getattr(args, role) for role in _ROLES)]
+    return [path for path in paths if path is not None]
 
 
 def read_field(args: argparse.Namespace) -> GasMaps | MapSet:

@@ -1,0 +1,72 @@
+"""``stellarfm estimate``: masses of the stars in a field or a map set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.fields import add_field_options, field_paths, read_field
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the sub-command."""
+    p = subparsers.add_parser(
+        "estimate",
+        help="masses of the stars in a field or a map set",
+        description="Estimate the masses of stars from the gas around them, with calibrated intervals.",
+    )
+    add_field_options(p)
+    p.add_argument(
+        "--sources", type=Path, metavar="TABLE", help="where the stars are, in place of a table in the field"
+    )
+    p.add_argument("--model", type=Path, metavar="DIR", help="output of fit (default: the bundled model)")
+    p.add_argument(
+        "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows mapped less (default: 0.8)"
+    )
+    add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read field and model, estimate, write."""
+    from stellarfm.inference import StellarModel
+    from stellarfm.inference.results import check_masses_path, record_inputs, write_masses
+
+    check_masses_path(args.output, overwrite=args.overwrite)
+    maps, sources = read_field(args), _sources(args)
+    table = StellarModel.load(args.model).estimate(maps, sources=sources, min_coverage=args.min_coverage)
+    record_inputs(table.meta, [*field_paths(args), *([args.sources] if args.sources else [])])
+    write_masses(table, args.output, overwrite=args.overwrite)
+    say(_summary(table, args), args)
+
+
+def _sources(args: argparse.Namespace) -> QTable | None:
+    """The table that was named, or the one that comes with the field."""
+    from astropy.io import fits
+
+    from stellarfm.readers import reader_name
+    from stellarfm.readers.sources import read_sources
+
+    if args.sources is not None:
+        return read_sources(args.sources)
+    if args.field is None or reader_name(args.field) != "fits":
+        return None
+    with fits.open(args.field) as hdus:
+        names = [hdu.name for hdu in hdus]
+    return read_sources(args.field) if {"STARS", "SOURCES"} & set(names) else None
+
+
+def _summary(table: QTable, args: argparse.Namespace) -> str:
+    """How many masses were written, and how often each flag is set."""
+    from stellarfm.inference import MassFlag
+
+    counts = {flag.name: int(((table["flags"] & flag) > 0).sum()) for flag in MassFlag}
+    raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return f"wrote {args.output}: {len(table)} {table.meta['label_kind']} masses; flags: {raised or 'none'}"

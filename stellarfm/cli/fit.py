@@ -1,0 +1,65 @@
+"""``stellarfm fit``: a model from windows of known stars and a frozen encoder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stellarfm.cli.common import add_output_options, existing_file, say
+
+if TYPE_CHECKING:
+    from stellarfm.inference import StellarModel
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the sub-command."""
+    p = subparsers.add_parser(
+        "fit",
+        help="make a model from windows of known stars and a frozen encoder",
+        description="Make a model: masses from the features of a frozen encoder, intervals calibrated by star.",
+    )
+    p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind")
+    p.add_argument(
+        "--encoder", required=True, metavar="NAME|DIR", help="output of pretrain, or a plugin (random weights)"
+    )
+    p.add_argument("--pooling", nargs="+", default=["class"], choices=("class", "mean", "rings"), help="how to read it")
+    p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
+    p.add_argument("--neighbours", default="windows", choices=("windows", "stars"), help="who votes (default: windows)")
+    p.add_argument("--k", type=int, default=5, metavar="K", help="how many of them (default: 5)")
+    p.add_argument("--components", type=int, default=64, metavar="P", help="most principal components (default: 64)")
+    p.add_argument("--calibration-by", choices=("star", "simulation"), help="what is held out to learn the intervals")
+    p.add_argument("--seed", type=int, default=0, help="of random weights and choices (default: 0)")
+    add_output_options(p, what="directory of the model")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the map sets, fit, save."""
+    from stellarfm.inference import MassRegressor, Readout, StellarModel
+    from stellarfm.maps import MapSet
+    from stellarfm.output import check_output
+
+    check_output(args.output, overwrite=args.overwrite)
+    mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
+    model = StellarModel.fit(
+        mapset,
+        encoder=args.encoder,
+        readout=Readout(pooling=args.pooling, symmetries=args.symmetries),
+        regressor=MassRegressor(n_components=args.components, n_neighbors=args.k, neighbours=args.neighbours),
+        calibration_by=args.calibration_by,
+        seed=args.seed,
+    )
+    model.save(args.output, overwrite=args.overwrite)
+    say(_summary(model, args), args)
+
+
+def _summary(model: StellarModel, args: argparse.Namespace) -> str:
+    """One line on what was made."""
+    score = model.cross_validation
+    return (
+        f"wrote {args.output}: {len(model.reference.mass)} windows of {model.intervals.n_stars_} stars; "
+        f"held out by {model.calibration_by}: R2 of log mass {score['r2']:.2f}, RMSE {score['rmse_dex']:.2f} dex"
+    )

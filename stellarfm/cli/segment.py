@@ -1,0 +1,50 @@
+"""``stellarfm segment``: segments of alike gas in a field or a map set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.fields import add_field_options, field_paths, read_field
+
+if TYPE_CHECKING:
+    from stellarfm.inference import Segmentation
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the sub-command."""
+    p = subparsers.add_parser(
+        "segment",
+        help="segments of alike gas in a field or a map set",
+        description="Divide a field into segments of alike gas by the patch features of an encoder, without labels.",
+    )
+    add_field_options(p)
+    p.add_argument("--segments", type=int, default=6, metavar="K", help="how many (default: 6)")
+    p.add_argument("--model", type=Path, metavar="DIR", help="output of fit (default: the bundled model)")
+    p.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
+    add_output_options(p, what="segmentation (FITS)")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read field and model, segment, write."""
+    from stellarfm.inference import StellarModel
+    from stellarfm.inference.results import record_inputs
+    from stellarfm.output import check_output
+
+    check_output(args.output, overwrite=args.overwrite)
+    maps = read_field(args)
+    segmentation = StellarModel.load(args.model).segment(maps, segments=args.segments, seed=args.seed)
+    record_inputs(segmentation.meta, field_paths(args))
+    segmentation.write(args.output, overwrite=args.overwrite)
+    say(_summary(segmentation, args), args)
+
+
+def _summary(segmentation: Segmentation, args: argparse.Namespace) -> str:
+    """How many segments, and how much of the field has data."""
+    used = (segmentation.labels > 0).mean()
+    return f"wrote {args.output}: {len(segmentation.segments)} segments on {100 * used:.0f} % of the pixels"

@@ -1,0 +1,188 @@
+"""Features of a frozen encoder: batches in, float32 arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stellarfm.exceptions import ModelError
+
+if TYPE_CHECKING:
+    from stellarfm.contracts import Encoder
+
+__all__ = ["POOLINGS", "Readout", "extract", "extract_patches"]
+
+#: Ways to read one vector from an encoder.
+POOLINGS = ("class", "mean", "rings")
+
+#: The channel whose sign turns when the line of sight is looked at from behind.
+VELOCITY_CHANNEL = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """How a window becomes one vector: the options of `extract`, kept with a model."""
+
+    pooling: tuple[str, ...] = ("class",)
+    n_rings: int = 4
+    symmetries: bool = False
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        """Accept one name or several; raise `ModelError` for what cannot be done."""
+        object.__setattr__(self, "pooling", _check_pooling(self.pooling))
+        if self.n_rings < 1:
+            raise ModelError(f"n_rings is {self.n_rings}; expected 1 or more")
+
+    def extract(self, encoder: Encoder, images: np.ndarray) -> np.ndarray:
+        """Feature vectors of images, shape (N, D), float32."""
+        return extract(
+            encoder,
+            images,
+            pooling=self.pooling,
+            n_rings=self.n_rings,
+            symmetries=self.symmetries,
+            mirror=self.mirror,
+        )
+
+
+def _check_pooling(pooling: str | Sequence[str]) -> tuple[str, ...]:
+    """`pooling` as a tuple of names; raises `ModelError` for an unknown one."""
+    chosen = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    if not chosen or not set(chosen) <= set(POOLINGS):
+        raise ModelError(f"pooling {pooling!r} is not known; choose from {', '.join(POOLINGS)} or several of them")
+    return chosen
+
+
+def extract(
+    encoder: Encoder,
+    images: np.ndarray,
+    *,
+    pooling: str | Sequence[str] = "class",
+    n_rings: int = 4,
+    symmetries: bool = False,
+    mirror: bool = False,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """One feature vector for each image.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A frozen encoder; it is put into evaluation mode for the time of the call.
+    images : ndarray
+        Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them.
+    pooling : str or sequence of str
+        ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their means
+        in concentric rings about the centre, where the star is. Several are concatenated in the order given.
+    n_rings : int
+        Number of rings; at most half the patches of a side.
+    symmetries : bool
+        Average over the eight symmetries of the square: a mass does not depend on the orientation on the sky.
+    mirror : bool
+        Average also over the sign of the velocity channel: nor does it depend on the side one looks from.
+    batch_size : int
+        Images encoded at once.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, D), float32.
+
+    Raises
+    ------
+    ModelError
+        If `pooling` is unknown or an image does not fit the encoder.
+    """
+    chosen = _check_pooling(pooling)
+    rows = [_averaged(encoder, batch, chosen, n_rings, symmetries, mirror) for batch in _batches(images, batch_size)]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def extract_patches(encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    """Patch features of each image, shape (N, rows, columns, embed_dim), float32."""
+    return np.concatenate([_encode(encoder, batch)[1] for batch in _batches(images, batch_size)])
+
+
+def _batches(images: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
+    """Consecutive pieces of `images` as tensors."""
+    if images.ndim != 4 or len(images) == 0:
+        raise ModelError(f"images of shape {images.shape}; expected (N, channels, side, side) with N > 0")
+    for start in range(0, len(images), batch_size):
+        yield torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size], dtype=np.float32))
+
+
+@contextmanager
+def _frozen(encoder: Encoder) -> Iterator[torch.nn.Module]:
+    """The encoder in evaluation mode without gradients; its mode is restored afterwards."""
+    module: torch.nn.Module = encoder  # type: ignore[assignment]
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield module
+    finally:
+        module.train(training)
+
+
+def _encode(encoder: Encoder, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Image (B, D) and patch (B, rows, columns, D) features of a batch, on the CPU."""
+    if images.shape[1] != encoder.in_channels or images.shape[-1] % encoder.patch_size:
+        raise ModelError(
+            f"images of shape {tuple(images.shape[1:])} do not fit the encoder; "
+            f"expected {encoder.in_channels} channels and a side that is a multiple of {encoder.patch_size}"
+        )
+    with _frozen(encoder) as module:
+        device = next(module.parameters()).device
+        features = encoder.encode(images.to(device))
+    return features.image.float().cpu().numpy(), features.patches.float().cpu().numpy()
+
+
+def _averaged(
+    encoder: Encoder, images: torch.Tensor, pooling: tuple[str, ...], n_rings: int, symmetries: bool, mirror: bool
+) -> np.ndarray:
+    """Pooled features of a batch, averaged over its transformed copies."""
+    copies = [_pool(*_encode(encoder, copy), pooling, n_rings) for copy in _copies(images, symmetries, mirror)]
+    return np.mean(copies, axis=0)
+
+
+def _copies(images: torch.Tensor, symmetries: bool, mirror: bool) -> Iterator[torch.Tensor]:
+    """The images as they are, then turned, flipped, and with the velocity's sign turned, as asked for."""
+    for sign in (1, -1) if mirror else (1,):
+        signed = images.clone()
+        signed[:, VELOCITY_CHANNEL] *= sign
+        for turns in range(4 if symmetries else 1):
+            turned = torch.rot90(signed, turns, dims=(-2, -1))
+            yield turned
+            if symmetries:
+                yield turned.flip(-1)
+
+
+def _pool(image: np.ndarray, patches: np.ndarray, pooling: tuple[str, ...], n_rings: int) -> np.ndarray:
+    """The chosen vectors side by side, shape (B, D)."""
+    parts = {
+        "class": lambda: image,
+        "mean": lambda: patches.mean(axis=(1, 2)),
+        "rings": lambda: _ring_means(patches, n_rings),
+    }
+    return np.concatenate([parts[name]() for name in pooling], axis=1)
+
+
+def _ring_means(patches: np.ndarray, n_rings: int) -> np.ndarray:
+    """Mean patch vectors of concentric rings, innermost first, shape (B, rings * embed_dim)."""
+    ring = ring_index(patches.shape[1], n_rings)
+    means = [patches[:, ring == number].mean(axis=1) for number in range(ring.max() + 1)]
+    return np.concatenate(means, axis=1)
+
+
+def ring_index(side: int, n_rings: int) -> np.ndarray:
+    """Ring of each patch of a (side, side) grid, 0 at the centre; corners belong to the outermost ring."""
+    n_rings = max(1, min(n_rings, side // 2))
+    offset = np.arange(side) - (side - 1) / 2
+    radius = np.hypot(*np.meshgrid(offset, offset))
+    return np.minimum((radius / (side / 2) * n_rings).astype(int), n_rings - 1)

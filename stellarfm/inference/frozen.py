@@ -1,0 +1,120 @@
+"""The frozen encoder of a model: found by name, by pretraining directory or by weight file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stellarfm import registry
+from stellarfm.exceptions import InputNotFoundError, ModelError
+
+if TYPE_CHECKING:
+    from stellarfm.contracts import Encoder
+
+__all__ = ["FrozenEncoder"]
+
+WEIGHTS = "encoder.safetensors"
+RECORD = "encoder.json"
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """An encoder with what is needed to make it again.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the registry.
+    options : dict
+        Its constructor options.
+    module : Encoder
+        The encoder itself.
+    training : dict
+        How its weights came about; empty if they are random.
+    """
+
+    name: str
+    options: dict[str, Any]
+    module: Encoder
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
+        """The encoder that `choice` means.
+
+        Parameters
+        ----------
+        choice : str or path
+            The output directory of a pretraining run, a safetensors file with its ``encoder.json`` beside it, or a
+            name of the registry, which gives random weights.
+        image_size : int
+            Side of the windows in pixels; the native size of an encoder made by name.
+        seed : int
+            Of random weights.
+
+        Raises
+        ------
+        InputNotFoundError, ModelError, UnknownPluginError
+        """
+        path = Path(choice)
+        if path.is_dir():
+            return cls._trained(path / RECORD, path / WEIGHTS)
+        if path.is_file() or path.suffix == ".safetensors":
+            return cls._trained(path.with_name(RECORD), path)
+        return cls.random(os.fspath(choice), image_size=image_size, seed=seed)
+
+    @classmethod
+    def random(cls, name: str, *, image_size: int, seed: int = 0) -> FrozenEncoder:
+        """Encoder `name` of the registry with random weights, the same for the same `seed`."""
+        import torch
+
+        known = registry.options(registry.get("encoders", name))
+        options = {"image_size": image_size} if "image_size" in known else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(name, options, registry.create("encoders", name, **options))
+
+    @classmethod
+    def load(cls, name: str, options: dict[str, Any], weights: Path, training: dict[str, Any]) -> FrozenEncoder:
+        """Encoder `name` of the registry with the weights of a safetensors file."""
+        from stellarfm.encoders.weights import load_weights
+
+        encoder = registry.create("encoders", name, **options)
+        load_weights(encoder, weights)
+        return cls(name, options, encoder, training)
+
+    @classmethod
+    def _trained(cls, record: Path, weights: Path) -> FrozenEncoder:
+        """What a pretraining run left."""
+        for path in (record, weights):
+            if not path.is_file():
+                raise InputNotFoundError(f"{path}: no such file; expected the output of `stellarfm pretrain`")
+        try:
+            facts = json.loads(record.read_text())
+            name, options = facts["encoder"], facts.get("options", {})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{record} names no encoder ({error!r}); expected the output of `stellarfm pretrain`"
+            ) from error
+        return cls.load(name, options, weights, facts.get("training", {}))
+
+    def rounded(self) -> FrozenEncoder:
+        """The same encoder, its weights rounded to half precision in place, as a model directory stores them."""
+        module: Any = self.module
+        module.load_state_dict(
+            {
+                name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in module.state_dict().items()
+            }
+        )
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the weights, in half precision."""
+        from stellarfm.encoders.weights import save_weights
+
+        module: Any = self.module
+        save_weights(module, path, storage="fp16")

@@ -1,0 +1,388 @@
+"""StellarModel: encoder, scaler, reference set, head and calibration in one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+
+from stellarfm import __version__
+from stellarfm.exceptions import ModelError
+from stellarfm.inference.calibration import StarConformal, cross_fit
+from stellarfm.inference.estimation import estimate_windows, mass_range
+from stellarfm.inference.features import Readout, extract_patches
+from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.novelty import PatchSummary, familiar_distance
+from stellarfm.inference.reference import Reference
+from stellarfm.inference.regression import MassRegressor
+from stellarfm.inference.results import build_date, file_sha256
+from stellarfm.inference.segmentation import Segmentation, segment_maps
+from stellarfm.inference.storage import BUNDLED, CARD, CONFIG, REFERENCE, WEIGHTS, config_text, read_config, text_sha256
+from stellarfm.maps import GasMaps, MapScaler, MapSet
+from stellarfm.output import new_directory
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.table import QTable
+
+__all__ = ["StellarModel"]
+
+logger = logging.getLogger("stellarfm")
+
+#: Windows whose patches stand for the reference set; 512 of 64 patches each fix 32 components well.
+PATCH_WINDOWS = 512
+
+PACKAGES = ("stellarfm", "numpy", "scikit-learn", "astropy", "torch", "timm")
+
+
+@dataclass(frozen=True, eq=False)
+class StellarModel:
+    """Masses and segments from maps of gas. Made by `fit` or `load`.
+
+    Attributes
+    ----------
+    encoder : FrozenEncoder
+        The frozen encoder, with its name, options and training record.
+    scaler : MapScaler
+        From Quantities to tensors.
+    readout : Readout
+        How a window becomes one vector.
+    regressor : MassRegressor
+        Fitted on the reference set.
+    intervals : StarConformal
+        Fitted on the cross-fitted residuals.
+    reference : Reference
+        Features and masses of all reference windows.
+    pixels : int
+        Side of a window in pixels.
+    pixel_scale, depth : Quantity
+        Side of a pixel and length of the line of sight of the reference windows, pc.
+    label_kind : str
+        What the masses mean: ``"sink"`` or ``"star"``.
+    calibration_by : str
+        What cross-fitting held out whole: ``"star"`` or ``"simulation"``.
+    sha256 : str
+        Fingerprint of the model directory; empty while the model was not saved.
+    """
+
+    encoder: FrozenEncoder
+    scaler: MapScaler
+    readout: Readout
+    regressor: MassRegressor
+    intervals: StarConformal
+    reference: Reference
+    pixels: int
+    pixel_scale: u.Quantity
+    depth: u.Quantity
+    label_kind: str
+    calibration_by: str
+    sha256: str = ""
+
+    @classmethod
+    def fit(
+        cls,
+        mapset: MapSet,
+        *,
+        encoder: str | os.PathLike,
+        scaler: MapScaler | None = None,
+        readout: Readout | None = None,
+        regressor: MassRegressor | None = None,
+        intervals: StarConformal | None = None,
+        calibration_by: str | None = None,
+        seed: int = 0,
+    ) -> StellarModel:
+        """Read masses off the features of a frozen encoder.
+
+        Parameters
+        ----------
+        mapset : MapSet
+            Windows of stars of known mass, of one label kind; several sets are joined by `MapSet.concatenate`.
+        encoder : str or path
+            Output directory of a pretraining run, a weight file of one, or a name of the registry (random weights).
+        scaler, readout, regressor, intervals : optional
+            The parts, unfitted, with their options; defaults if not given.
+        calibration_by : {"star", "simulation"}, optional
+            What is held out whole to learn the intervals; simulations if there are several, else stars.
+        seed : int
+            Of random weights, and of the choice of windows for the patch summary.
+
+        Raises
+        ------
+        ModelError, MapError, InputNotFoundError, PluginError
+        """
+        by = calibration_by or ("simulation" if len(set(mapset.stars["simulation"])) > 1 else "star")
+        pixels, label_kind = _checked(mapset)
+        frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
+        scaler = (scaler or MapScaler()).fit(mapset)
+        readout = readout or Readout()
+        images = scaler.transform(mapset)
+        features = readout.extract(frozen.module, images)
+        patches = _patch_summary(frozen, images, seed)
+        return cls(
+            frozen,
+            scaler,
+            readout,
+            *_learn(mapset, features, patches, regressor or MassRegressor(), intervals or StarConformal(), by),
+            pixels=pixels,
+            pixel_scale=mapset.pixel_scale,
+            depth=mapset.depth,
+            label_kind=label_kind,
+            calibration_by=by,
+        )
+
+    def features(self, windows: MapSet) -> np.ndarray:
+        """Feature vectors of windows, shape (N, D), float32."""
+        self._check_windows(windows)
+        return self.readout.extract(self.encoder.module, self.scaler.transform(windows))
+
+    def patches(self, windows: MapSet) -> np.ndarray:
+        """Patch features of windows, shape (N, rows, columns, embed_dim), float32."""
+        self._check_windows(windows)
+        return extract_patches(self.encoder.module, self.scaler.transform(windows))
+
+    def estimate(
+        self,
+        maps: MapSet | GasMaps,
+        *,
+        sources: SkyCoord | QTable | None = None,
+        levels: Sequence[float] = (0.68, 0.95),
+        min_coverage: float = 0.8,
+    ) -> QTable:
+        """Masses of the stars in `maps`.
+
+        Parameters
+        ----------
+        maps : MapSet or GasMaps
+            Star-centred windows, or a field with a known distance.
+        sources : SkyCoord or QTable, optional
+            Where the stars of a field are; without it the peaks of its column density are taken.
+        levels : sequence of float
+            Probabilities of the intervals.
+        min_coverage : float
+            Windows with a smaller fraction of usable pixels are flagged.
+
+        Returns
+        -------
+        QTable
+            See `stellarfm.inference.results.mass_table`.
+
+        Raises
+        ------
+        MapError, ModelError
+        """
+        field = isinstance(maps, GasMaps)
+        windows = self._windows(maps, sources) if isinstance(maps, GasMaps) else maps
+        return estimate_windows(self, windows, levels=levels, min_coverage=min_coverage, independent=field)
+
+    def segment(self, maps: MapSet | GasMaps, *, segments: int = 6, seed: int = 0) -> Segmentation:
+        """Segments of alike gas; see `stellarfm.inference.segmentation.segment_maps`."""
+        return segment_maps(self, maps, segments=segments, seed=seed)
+
+    def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:
+        """Star-centred windows of a field."""
+        from stellarfm.maps import column_peaks, windows_around
+
+        if sources is None:
+            sources = column_peaks(maps)
+            logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
+        return windows_around(maps, sources, pixels=self.pixels, pixel_scale=self.pixel_scale)
+
+    def _check_windows(self, windows: MapSet) -> None:
+        """Refuse windows of another size or scale than the reference's."""
+        shape, scale = windows.column_density.shape[1:], windows.pixel_scale
+        if shape != (self.pixels, self.pixels) or abs(scale / self.pixel_scale - 1) > 0.02:
+            raise ModelError(
+                f"windows of {shape} pixels of {scale:.4g}; the model expects ({self.pixels}, {self.pixels}) of "
+                f"{self.pixel_scale:.4g}; project or cut them at that scale"
+            )
+
+    @cached_property
+    def familiar_distance(self) -> float:
+        """Distance to the reference set that 99 % of its own stars stay below."""
+        return familiar_distance(self.reference.distance, self.reference.groups)
+
+    @cached_property
+    def mass_range(self) -> tuple[float, float]:
+        """Lightest and heaviest mass [solMass] beyond which fewer than five reference stars lie."""
+        return mass_range(self.reference.mass, self.reference.groups)
+
+    @cached_property
+    def cross_validation(self) -> dict[str, float]:
+        """R2 of log mass and RMSE [dex] of the cross-fitted predictions, over windows."""
+        true = np.log10(self.reference.mass)
+        residual = self.reference.residual
+        rmse = np.sqrt(np.mean(residual**2))
+        return {"r2": round(float(r2_score(true, true - residual)), 4), "rmse_dex": round(float(rmse), 4)}
+
+    def provenance(self) -> dict[str, str]:
+        """What a result must say of the model that made it."""
+        return {
+            "label_kind": self.label_kind,
+            "stellarfm_version": __version__,
+            "encoder": self.encoder.name,
+            "model_sha256": self.sha256 or "not saved",
+            "options": json.dumps(self._options()),
+            **build_date(),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        """Options of the parts, as plain JSON types."""
+        return {
+            "readout": asdict(self.readout),
+            "regressor": self.regressor.get_params(),
+            "calibration": {"by": self.calibration_by, **self.intervals.get_params()},
+        }
+
+    def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> StellarModel:
+        """Write the model directory, whole or not at all; returns the model with its fingerprint.
+
+        Raises
+        ------
+        OutputExistsError
+            If it exists and `overwrite` is False.
+        """
+        with new_directory(directory, overwrite=overwrite) as folder:
+            self.encoder.save(folder / WEIGHTS)
+            self.reference.write(folder / REFERENCE)
+            text = config_text(self._config({name: file_sha256(folder / name) for name in (WEIGHTS, REFERENCE)}))
+            (folder / CONFIG).write_text(text)
+            saved = replace(self, sha256=text_sha256(text))
+            (folder / CARD).write_text(saved.card())
+        return saved
+
+    def _config(self, files: dict[str, str]) -> dict[str, Any]:
+        """Everything but the weights and the reference set."""
+        lightest, heaviest = self.mass_range
+        return {
+            "label_kind": self.label_kind,
+            "windows": {
+                "pixels": self.pixels,
+                "pixel_scale_pc": self.pixel_scale.to_value(u.pc),
+                "depth_pc": self.depth.to_value(u.pc) if np.isfinite(self.depth) else None,
+            },
+            "encoder": {"name": self.encoder.name, "options": self.encoder.options, "training": self.encoder.training},
+            "scaler": self.scaler.to_config(),
+            **self._options(),
+            "cross_validation": self.cross_validation,
+            "reference": {
+                "windows": len(self.reference.mass),
+                "stars": self.intervals.n_stars_,
+                "simulations": sorted(set(self.reference.simulation.tolist())),
+                "trusted_mass_solMass": [lightest, heaviest],
+            },
+            "versions": {name: version(name) for name in PACKAGES},
+            "files": files,
+        }
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike | None = None) -> StellarModel:
+        """The model in `directory`, or the bundled one. The head is fitted again from the reference set.
+
+        Raises
+        ------
+        InputNotFoundError, ModelError, PluginError
+            If something is missing, altered or not installed; nothing in the directory is executed.
+        """
+        folder = BUNDLED if directory is None else Path(directory)
+        config = read_config(folder)
+        try:
+            return cls._from_config(config, folder)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{folder / CONFIG} is incomplete or wrong ({error!r}); fit or copy the model again"
+            ) from error
+
+    @classmethod
+    def _from_config(cls, config: dict[str, Any], folder: Path) -> StellarModel:
+        """The model that a configuration describes."""
+        encoder, windows = config["encoder"], config["windows"]
+        calibration = dict(config["calibration"])
+        by = calibration.pop("by")
+        reference = Reference.read(folder / REFERENCE)
+        depth = windows["depth_pc"]
+        return cls(
+            FrozenEncoder.load(encoder["name"], encoder["options"], folder / WEIGHTS, encoder["training"]),
+            MapScaler.from_config(config["scaler"]),
+            Readout(**config["readout"]),
+            MassRegressor(**config["regressor"]).fit(reference.features, reference.mass, stars=reference.groups),
+            StarConformal(**calibration).fit(reference.residual, reference.spread, stars=reference.groups),
+            reference,
+            pixels=windows["pixels"],
+            pixel_scale=windows["pixel_scale_pc"] * u.pc,
+            depth=(np.nan if depth is None else depth) * u.pc,
+            label_kind=config["label_kind"],
+            calibration_by=by,
+            sha256=file_sha256(folder / CONFIG),
+        )
+
+    def card(self) -> str:
+        """A short model card in Markdown."""
+        facts = self._config({})
+        reference, score = facts["reference"], facts["cross_validation"]
+        trained = "pretrained" if self.encoder.training else "random weights"
+        return (
+            f"# A stellarfm model\n\n"
+            f"- encoder: `{self.encoder.name}` ({trained}), read as {' + '.join(self.readout.pooling)}\n"
+            f"- masses: {self.label_kind} masses, trusted from {reference['trusted_mass_solMass'][0]:.3g} to "
+            f"{reference['trusted_mass_solMass'][1]:.3g} solar masses\n"
+            f"- reference set: {reference['windows']} windows of {reference['stars']} stars of "
+            f"{', '.join(reference['simulations'])}\n"
+            f"- windows: {self.pixels} pixels of {self.pixel_scale:.4g}, {self.depth:.3g} deep\n"
+            f"- each {self.calibration_by} predicted by the others: R2 of log mass {score['r2']:.2f}, "
+            f"RMSE {score['rmse_dex']:.2f} dex\n"
+            f"- made by stellarfm {__version__}\n"
+        )
+
+
+def _checked(mapset: MapSet) -> tuple[int, str]:
+    """Side of the windows and label kind of a map set that can be fitted."""
+    n_y, n_x = mapset.column_density.shape[1:]
+    if mapset.label_kind is None:
+        raise ModelError("the map set has no label kind, so no masses to learn from; expected 'sink' or 'star'")
+    if n_y != n_x:
+        raise ModelError(f"windows of {n_y} x {n_x} pixels; expected square ones")
+    return n_x, mapset.label_kind
+
+
+def _patch_summary(encoder: FrozenEncoder, images: np.ndarray, seed: int) -> PatchSummary:
+    """Summary of the patches of some windows of the reference set."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[:PATCH_WINDOWS]
+    patches = extract_patches(encoder.module, images[np.sort(chosen)])
+    return PatchSummary.fit(patches.reshape(-1, patches.shape[-1]))
+
+
+def _learn(
+    mapset: MapSet,
+    features: np.ndarray,
+    patches: PatchSummary,
+    regressor: MassRegressor,
+    intervals: StarConformal,
+    by: str,
+) -> tuple[MassRegressor, StarConformal, Reference]:
+    """Head, intervals and reference set from the features of all windows."""
+    mass = np.asarray(mapset.stars["mass"].to_value(u.solMass), dtype=np.float64)
+    simulations, groups = np.asarray(mapset.stars["simulation"]).astype(str), mapset.groups
+    crossed = cross_fit(regressor, features, mass, stars=groups, simulations=simulations, by=by)
+    fitted = clone(regressor).fit(features, mass, stars=groups)
+    reference = Reference(
+        features=features,
+        mass=mass,
+        star=np.asarray(mapset.stars["star"]).astype(str),
+        simulation=simulations,
+        residual=crossed.residual,
+        spread=crossed.spread,
+        distance=fitted.consult(features, exclude=groups).distance,
+        patches=patches,
+    )
+    return fitted, clone(intervals).fit(crossed.residual, crossed.spread, stars=groups), reference

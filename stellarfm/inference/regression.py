@@ -1,0 +1,162 @@
+"""Mass from features: principal components, whitened, and the nearest neighbours of known mass."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.decomposition import PCA
+from sklearn.metrics import r2_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from stellarfm.exceptions import ModelError
+from stellarfm.inference.neighbours import inverse_distance_weights, nearest
+
+__all__ = ["LogMass", "MassRegressor"]
+
+#: Components whose variance is below this fraction of the first one's are rounding noise; whitening would blow it up.
+RELATIVE_VARIANCE_FLOOR = 1e-8
+
+
+class LogMass(NamedTuple):
+    """What the neighbours of each query say, arrays of shape (Q,).
+
+    `value` is their weighted mean log10 mass [solMass], `spread` the weighted standard deviation of it [dex], and
+    `distance` the mean distance to them in the whitened space.
+    """
+
+    value: np.ndarray
+    spread: np.ndarray
+    distance: np.ndarray
+
+
+class MassRegressor(RegressorMixin, BaseEstimator):
+    """Distance-weighted k nearest neighbours of log10 mass in whitened principal components (arXiv:2510.24159).
+
+    Parameters
+    ----------
+    n_components : int or None
+        Most components kept; None keeps all that have variance, as the paper does. Never more than the windows allow.
+    n_neighbors : int
+        Neighbours that vote, weighted by inverse distance.
+    neighbours : {"windows", "stars"}
+        ``"windows"`` is the paper's: each reference window votes, so that a star seen at many times and from three
+        sides may hold all the votes. ``"stars"`` lets each star vote once, with its nearest window.
+    standardise : bool
+        Bring every feature to unit variance before the components are sought, so that no block of a concatenated
+        readout wins by its units.
+
+    Attributes
+    ----------
+    whitening_ : Pipeline
+        From features to whitened components.
+    components_ : ndarray
+        Shape (N, n_components): the reference in that space.
+    log_mass_ : ndarray
+        Shape (N,), log10 of solMass.
+    stars_ : ndarray
+        Shape (N,): the star of each reference window.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_components: int | None = 64,
+        n_neighbors: int = 5,
+        neighbours: str = "windows",
+        standardise: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.n_neighbors = n_neighbors
+        self.neighbours = neighbours
+        self.standardise = standardise
+
+    def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> MassRegressor:
+        """Remember the reference windows.
+
+        Parameters
+        ----------
+        X : ndarray
+            Features, shape (N, D).
+        mass : ndarray
+            Shape (N,), in solMass, positive. All of one label kind.
+        stars : ndarray, optional
+            Shape (N,): the star of each window; without it every window is a star of its own.
+
+        Raises
+        ------
+        ModelError
+            If a mass is not positive, an option is unknown or the lengths differ.
+        """
+        X = check_array(X, dtype=np.float64)
+        mass, stars = self._checked(len(X), mass, stars)
+        self.whitening_ = self._fitted_whitening(X)
+        self.components_ = self.whitening_.transform(X)
+        self.log_mass_ = np.log10(mass)
+        self.stars_ = stars
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def _checked(self, n: int, mass: np.ndarray, stars: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Masses and stars of `n` windows, after checks."""
+        if self.neighbours not in ("windows", "stars"):
+            raise ModelError(f"neighbours={self.neighbours!r} is not known; choose 'windows' or 'stars'")
+        mass = np.asarray(mass, dtype=np.float64)
+        stars = np.arange(n) if stars is None else np.asarray(stars)
+        if mass.shape != (n,) or stars.shape != (n,):
+            raise ModelError(f"{n} feature vectors with {mass.shape} masses and {stars.shape} stars; expected one each")
+        if not np.all(np.isfinite(mass) & (mass > 0)):
+            raise ModelError("a reference mass is missing or not positive; drop the windows without a mass")
+        return mass, stars
+
+    def _fitted_whitening(self, X: np.ndarray) -> Pipeline:
+        """From features to whitened components, without those of no variance."""
+        n_components = min(self.n_components or X.shape[1], X.shape[1], max(1, len(X) - 1))
+        whitening = self._whitening(X, n_components).fit(X)
+        variance = whitening[-1].explained_variance_
+        n_useful = max(1, int(np.sum(variance > RELATIVE_VARIANCE_FLOOR * variance[0])))
+        return whitening if n_useful == n_components else self._whitening(X, n_useful).fit(X)
+
+    def _whitening(self, X: np.ndarray, n_components: int) -> Pipeline:
+        """The unfitted steps; both solvers are exact, so that a fit can be repeated when a model is loaded."""
+        pca = PCA(n_components, whiten=True, svd_solver="covariance_eigh" if len(X) > X.shape[1] else "full")
+        return make_pipeline(StandardScaler(), pca) if self.standardise else make_pipeline(pca)
+
+    def consult(self, X: np.ndarray, *, exclude: np.ndarray | None = None) -> LogMass:
+        """Log10 mass, spread and distance of the neighbours of each query.
+
+        Parameters
+        ----------
+        X : ndarray
+            Features, shape (Q, D).
+        exclude : ndarray, optional
+            Shape (Q,): a star whose windows must not vote.
+        """
+        check_is_fitted(self)
+        queries = self.whitening_.transform(check_array(X, dtype=np.float64))
+        found = nearest(
+            self.components_,
+            queries,
+            k=self.n_neighbors,
+            stars=self.stars_,
+            one_per_star=self.neighbours == "stars",
+            exclude=exclude,
+        )
+        votes = self.log_mass_[found.reference]
+        weights = inverse_distance_weights(found.distance)
+        value = (weights * votes).sum(axis=1)
+        spread = np.sqrt((weights * (votes - value[:, None]) ** 2).sum(axis=1))
+        there = np.isfinite(found.distance)
+        distance = np.where(there, found.distance, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        return LogMass(value, spread, distance)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Masses in solMass, shape (Q,): ten to the power of the mean log10 mass of the neighbours."""
+        return 10 ** self.consult(X).value
+
+    def score(self, X: np.ndarray, mass: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """R2 of log10 mass (not of mass: the masses span decades)."""
+        return r2_score(np.log10(mass), self.consult(X).value, sample_weight=sample_weight)
