@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from stellarfm.exceptions import InputNotFoundError, ModelError
@@ -53,7 +53,7 @@ def save_weights(
         for name, tensor in encoder.state_dict().items()
     }
     with new_file(path, overwrite=overwrite) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(save(tensors, metadata=metadata))
     return Path(path)
 
 

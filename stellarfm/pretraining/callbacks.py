@@ -12,7 +12,6 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from stellarfm.output import new_file
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.module import PretrainingModule
 from stellarfm.pretraining.monitors import check_health
@@ -123,14 +122,15 @@ class Checkpoints(Callback):
         path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
         if path.exists():
             return
+        temporary = self.folder / ".partial.ckpt"
+        trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with new_file(path) as temporary:
-            trainer.save_checkpoint(temporary)
-        for old in self.folder.glob("step-*.ckpt"):
-            if old != path:
-                old.unlink()
-        self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
+            temporary.replace(path)
+            for old in self.folder.glob("step-*.ckpt"):
+                if old != path:
+                    old.unlink()
+            self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
+        trainer.strategy.barrier()
 
 
 class Stop(Callback):

@@ -11,7 +11,7 @@ def dino_loss(student: torch.Tensor, teacher: torch.Tensor, *, temperature: floa
     """Cross-entropy between teacher and student over all pairs of different views.
 
     ``- 1 / (P B) sum_b sum_t sum_{s != t} sum_k p_tbk log softmax(z_sb / temperature)_k`` with P the number of pairs
-    (t, s) of different views (Caron et al. 2021, arXiv:2104.14294, equation 3). Computed in float32.
+    (t, s) of different views (Caron et al. 2021, arXiv:2104.14294, equation 3). Always in float32.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ def dino_loss(student: torch.Tensor, teacher: torch.Tensor, *, temperature: floa
     torch.Tensor
         Scalar.
     """
-    log_probabilities = torch.log_softmax(student.float() / temperature, dim=-1)
-    pairs = -torch.einsum("tbk,sbk->ts", teacher.float(), log_probabilities)
+    with torch.autocast(student.device.type, enabled=False):  # it would round the sums over K to bfloat16
+        log_probabilities = torch.log_softmax(student.float() / temperature, dim=-1)
+        pairs = -torch.einsum("tbk,sbk->ts", teacher.float(), log_probabilities)
     different = ~torch.eye(*pairs.shape, dtype=torch.bool, device=pairs.device)
     return pairs[different].mean() / student.shape[1]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from stellarfm.contracts import Encoder, PretrainingMethod
+from stellarfm.contracts import Encoder, Features, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining import views as augment
 from stellarfm.pretraining.centring import MovingMeanCentring, SinkhornCentring
@@ -39,6 +39,10 @@ class Branch(nn.Module):
         self.encoder = encoder
         self.class_head = class_head
         self.patch_head = patch_head
+
+    def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
+        """See `stellarfm.contracts.Encoder.encode`."""
+        return self.encoder.encode(images, mask=mask)  # type: ignore[operator]
 
 
 class DinoV2Module(nn.Module):
@@ -190,7 +194,8 @@ class DinoV2(PretrainingMethod):
             raise PretrainingError(f"{name} cannot hide patches; set ibot_weight = 0 in the recipe's [method]")
         if self.global_crop.size > 2 * image_size:
             raise PretrainingError(
-                f"global_size is {self.global_crop.size} for images of {image_size} pixels; expected at most {2 * image_size}"
+                f"global_size is {self.global_crop.size} for images of {image_size} pixels; "
+                f"expected at most {2 * image_size}"
             )
 
     def _head(self, encoder: Encoder) -> PrototypeHead:
@@ -248,7 +253,7 @@ class DinoV2(PretrainingMethod):
         warmup = round(self.temperature_warmup * self.total_steps)
         start, end = self.teacher_temperature
         temperature = linear(step, start=start, end=end, steps=warmup)
-        image, patches = module.teacher.encoder.encode(views.large)
+        image, patches = module.teacher.encode(views.large)
         class_targets = module.class_centring(module.teacher.class_head(image), temperature=temperature)
         patch_targets = class_targets[:0]
         if self.masked_images:
@@ -258,10 +263,10 @@ class DinoV2(PretrainingMethod):
 
     def _study(self, student: Branch, views: Views) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Student's logits of class tokens (2 + L, B, K) and of hidden patches (M, K), and its global class tokens."""
-        image, patches = student.encoder.encode(views.large, mask=views.mask if self.masked_images else None)
+        image, patches = student.encode(views.large, mask=views.mask if self.masked_images else None)
         tokens = [image]
         if len(views.small):
-            tokens.append(student.encoder.encode(views.small).image)
+            tokens.append(student.encode(views.small).image)
         class_logits = student.class_head(torch.cat(tokens)).unflatten(0, (2 + self.local_crops, -1))
         patch_logits = student.patch_head(patches[views.mask]) if self.masked_images else class_logits[0, :0]
         return class_logits, patch_logits, image
@@ -274,7 +279,10 @@ class DinoV2(PretrainingMethod):
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
         """Two groups: matrices, and biases, norms and single tokens, which do not decay."""
         learning = [p for p in module.parameters() if p.requires_grad]
-        groups = [([p for p in learning if p.ndim > 1], 1.0), ([p for p in learning if p.ndim <= 1], 0.0)]
+        groups = [
+            ([p for p in learning if p.squeeze().ndim > 1], 1.0),
+            ([p for p in learning if p.squeeze().ndim <= 1], 0.0),
+        ]
         return [{"params": params, "lr_scale": 1.0, "decay_scale": decay} for params, decay in groups]
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:

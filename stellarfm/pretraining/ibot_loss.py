@@ -14,7 +14,7 @@ def ibot_loss(
 
     ``- 1 / B sum_b 1 / M_b sum_{i masked} sum_k p_bik log softmax(z_bi / temperature)_k`` with M_b the number of hidden
     patches of image b; images without a mask add zero (Zhou et al. 2021, arXiv:2111.07832, equation 2, with the weights
-    of DINOv2's code). Computed in float32.
+    of DINOv2's code). Always in float32.
 
     Parameters
     ----------

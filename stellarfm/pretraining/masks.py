@@ -23,11 +23,11 @@ def block_masks(
 ) -> torch.Tensor:
     """Random masks made of rectangular blocks.
 
-    A share `masked_images` of the batch gets a mask; their ratios of hidden patches are spread evenly between the limits of
-    `ratio`, so that the total hardly changes from batch to batch (DINOv2, arXiv:2304.07193; block-wise masking of
-    BEiT, arXiv:2106.08254, algorithm 1). Blocks are drawn for all images at once; one is kept where it does not exceed
-    its image's number, and what is still lacking after some rounds is filled with single patches, so that each image
-    has exactly its number.
+    A share `masked_images` of the batch gets a mask; their ratios of hidden patches are spread evenly between the
+    limits of `ratio`, so that the total hardly changes from batch to batch (DINOv2, arXiv:2304.07193; block-wise
+    masking of BEiT, arXiv:2106.08254, algorithm 1). Blocks are drawn for all images at once; one is kept where it does
+    not exceed its image's number, and what is still lacking after some rounds is filled with single patches, so that
+    each image has exactly its number.
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ LoaderMaker = Callable[..., DataLoader]
 class PretrainingModule(LightningModule):
     """Owns the optimiser and its schedules; what is learnt is the method's.
 
-    Every random number of a step comes from a seed made of (run seed, step, device), so that the random state needs no place in
-    a checkpoint.
+    Every random number of a step comes from a seed made of (run seed, step, device), so that the random state needs no
+    place in a checkpoint.
 
     Parameters
     ----------

@@ -26,7 +26,8 @@ def effective_rank(features: torch.Tensor) -> torch.Tensor:
     It needs no decomposition, so that it costs nothing beside a training step.
     """
     centred = features.float() - features.float().mean(dim=0)
-    gram = centred @ centred.T
+    with torch.autocast(features.device.type, enabled=False):
+        gram = centred @ centred.T
     return gram.trace() ** 2 / gram.square().sum().clamp(min=1e-30)
 
 
@@ -56,13 +57,14 @@ def check_health(values: dict[str, float], *, step: int, prototypes: int | None 
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
         raise PretrainingError(
-            f"step {step}: {', '.join(broken)} is not finite; lower learning_rate, or continue from the last checkpoint "
-            "with precision = '32-true'"
+            f"step {step}: {', '.join(broken)} is not finite; start anew with a lower learning_rate or "
+            "precision = '32-true'"
         )
     if prototypes is None or not {"dino", "rank"} <= values.keys():
         return
-    if values["dino"] > 0.99 * math.log(prototypes) and values["rank"] < 1.5:
+    stuck = 0.99 * math.log(prototypes)
+    if values["dino"] > stuck and values["rank"] < 1.5:
         raise PretrainingError(
-            f"step {step}: collapse: the DINO loss is stuck at ln K ({values['dino']:.2f} of {math.log(prototypes):.2f}) and "
-            f"the features have an effective rank of {values['rank']:.1f}; lower learning_rate or raise koleo_weight"
+            f"step {step}: collapse: the DINO loss {values['dino']:.2f} is stuck at ln K = {math.log(prototypes):.2f} "
+            f"and the features have rank {values['rank']:.1f}; lower learning_rate or raise koleo_weight"
         )

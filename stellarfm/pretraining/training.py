@@ -48,17 +48,17 @@ def pretrain(
 ) -> Path:
     """Train an encoder without labels.
 
-    Whatever stops a run, it continues with ``resume=True`` from its last checkpoint, and on one device it ends with the very
-    same weights as an undisturbed one. SIGTERM, SIGINT and `Recipe.max_hours` stop it after the step at hand, with a
-    checkpoint.
+    Whatever stops a run, it continues with ``resume=True`` from its last checkpoint, and on one device it ends with the
+    very same weights as an undisturbed one. SIGTERM, SIGINT and `Recipe.max_hours` stop it after the step at hand, with
+    a checkpoint.
 
     Parameters
     ----------
     encoder, dataset, method : str
         Names of plugins; their options are in the recipe.
     output : path-like
-        The folder to be made: ``encoder.safetensors``, ``encoder.json``, ``README.md``, ``log.csv`` and ``checkpoints/``. All
-        are there after the first checkpoint.
+        The folder to be made: ``encoder.safetensors``, ``encoder.json``, ``README.md``, ``log.csv`` and
+        ``checkpoints/``. All are there after the first checkpoint.
     recipe : Recipe, optional
         See `stellarfm.pretraining.recipe.load_recipe`; default settings without it.
     init : path-like, optional
@@ -93,7 +93,11 @@ def pretrain(
         module = _module(plugins, recipe, init)
         options = {"image_size": recipe.size, **recipe.encoder}
         start = str(init) if init is not None else None
-        checkpoint = _continue(folder, plugins, recipe) if resume else _begin(folder, plugins, recipe)
+        checkpoint = None
+        if resume:
+            checkpoint = _continue(folder, plugins, recipe)
+        else:
+            _begin(folder, plugins, recipe)
         _fit(module, Export(folder, plugins, options, recipe, start), checkpoint, devices)
     return folder / "encoder.safetensors"
 
@@ -138,6 +142,7 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, dev
         max_steps=recipe.steps,
         accelerator="auto",
         devices=devices,
+        strategy="ddp_spawn_find_unused_parameters_true" if devices > 1 else "auto",
         precision=recipe.precision,  # type: ignore[arg-type]
         callbacks=callbacks,
         default_root_dir=export.folder,
@@ -179,8 +184,8 @@ def _continue(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
     changed = sorted(key for key in now if key != "recipe" and before.get(key) != now[key])
     if changed:
         raise PretrainingError(
-            f"{folder} was begun with another {', '.join(changed)}; resume with the same recipe and options, or start anew "
-            "with --init"
+            f"{folder} was begun with another {', '.join(changed)}; resume with the same recipe and options, "
+            "or start anew with --init"
         )
     return checkpoint
 
