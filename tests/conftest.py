@@ -9,6 +9,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads would only wait for each other
 
 
+def pytest_report_header() -> str:
+    """Say which installation is under test: the clone is not on the path, unless it was installed with ``-e``."""
+    import stellarfm
+
+    return f"stellarfm: {stellarfm.__version__} in {Path(stellarfm.__file__).parent}"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of observed and simulated maps beside the repository, or a skip with the reason."""
