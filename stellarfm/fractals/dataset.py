@@ -149,7 +149,7 @@ class FlameDataset(FractalDataset):
         Number of images.
     window : {"fixed", "quantile", "box"}
         What "the plane" is of which a fraction is covered; the paper does not say. The default is the square [-1, 1]^2,
-        in which one random flame in seven is accepted at 0.8; in its own bounding box almost none is.
+        in which three random flames in ten are accepted at 0.8; in its own bounding box almost none is.
     colour : {"moments", "flame", "none"}
         ``moments`` makes three channels that stand to each other like the column density, velocity and velocity
         dispersion of a cloud (see `stellarfm.fractals.tone`).

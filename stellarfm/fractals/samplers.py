@@ -21,7 +21,7 @@ from stellarfm.fractals.variations import VARIATIONS
 __all__ = ["SAMPLERS", "Draws", "sample_genome"]
 
 NONLINEAR = VARIATIONS[1:]
-#: Random numbers that one attempt may use (a genome of eight maps takes at most 154).
+#: Random numbers that one attempt may use (a flame of eight maps takes 153).
 PER_ATTEMPT = 192
 
 
@@ -52,7 +52,7 @@ def sample_flame(draws: Draws) -> Genome:
 
     Two to eight affine maps with coefficients uniform in [-1.2, 1.2]; each map takes, with probability 0.7, one
     nonlinear variation, mixed half the time with the linear one; three maps in twenty have a second affine map.
-    Wider coefficients and more maps fill the default window more often: one genome in five passes at 0.8.
+    Wider coefficients and more maps fill the default window more often: three genomes in ten pass at 0.8.
     """
     n_maps = draws.integer(2, 8)
     colours = _spread_colours(draws, n_maps)
