@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,20 +14,15 @@ from astropy.io import fits
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps import units
 from stellarfm.maps.fields import GasMaps
-from stellarfm.maps.grids import interpolated, kinematics_on_grid, same_grid
-from stellarfm.maps.missing import blank_zeros, logged_warnings
+from stellarfm.maps.kinematics import kinematics
+from stellarfm.maps.missing import blank_zeros
 from stellarfm.maps.planes import Plane, open_fits, read_plane
 from stellarfm.output import new_file
 
 __all__ = ["ColumnOptions", "read_field", "write_field"]
 
-logger = logging.getLogger("stellarfm")
-
 ROLES = {"column": "COLUMN", "velocity": "VELOCITY", "dispersion": "DISPERSION"}
 _NAMES = {"COLUMN": "column_density", "VELOCITY": "velocity", "DISPERSION": "velocity_dispersion"}
-
-#: Gas of one cloud does not stray this far (km/s) from the median velocity; noise of an unmasked moment map does.
-WILD_VELOCITY = 100
 
 
 class ColumnOptions(NamedTuple):
@@ -130,7 +124,7 @@ def _assemble(
 ) -> GasMaps:
     """Quantities from planes, zeros blanked, on the grid of the column density map."""
     column = _column(planes["column"], options)
-    velocity, dispersion = _kinematics(planes)
+    velocity, dispersion = kinematics(**planes)
     files = ", ".join(dict.fromkeys(Path(plane.where.partition("[")[0]).name for plane in planes.values()))
     return GasMaps(
         column_density=column,
@@ -174,58 +168,6 @@ def _check_named_species(plane: Plane, species: str) -> None:
             f"{plane.where}: BUNIT {plane.header['BUNIT']!r} counts {named}, not {species}; "
             f"say --column-species {named}"
         )
-
-
-def _kinematics(planes: dict[str, Plane]) -> tuple[u.Quantity, u.Quantity]:
-    """Velocity and dispersion, km/s, on the grid of the column density."""
-    velocity, dispersion = planes["velocity"], planes["dispersion"]
-    sigma = units.velocity(dispersion.values, dispersion.unit(), where=dispersion.where).value
-    sigma = blank_zeros(sigma, where=dispersion.where)
-    _check_not_negative(sigma, dispersion.where)
-    sigma = _on_grid_of(velocity, dispersion, sigma)
-    # Fits that failed are zero in both maps; a velocity of zero beside a real dispersion is a velocity.
-    speed = units.velocity(velocity.values, velocity.unit(), where=velocity.where).value
-    speed = blank_zeros(speed, where=velocity.where, only=np.isnan(sigma))
-    _warn_of_noise(speed, velocity.where)
-    speed, sigma = _on_column_grid(planes, speed, sigma)
-    return speed * units.VELOCITY_UNIT, sigma * units.VELOCITY_UNIT
-
-
-def _on_grid_of(target: Plane, plane: Plane, values: np.ndarray) -> np.ndarray:
-    """`values` of `plane` on the grid of `target`."""
-    shape = target.values.shape
-    if same_grid(target.wcs, shape, plane.wcs, plane.values.shape):
-        return values
-    logger.info("%s: interpolated onto the grid of %s", plane.where, target.where)
-    with logged_warnings(plane.where):
-        return interpolated(values, plane.wcs, target.wcs, shape)
-
-
-def _check_not_negative(sigma: np.ndarray, where: str) -> None:
-    negative = np.sum(sigma < 0)
-    if negative:
-        raise MapError(
-            f"{where}: {negative} velocity dispersions are negative; "
-            "expected a standard deviation, with NaN where there is none"
-        )
-
-
-def _on_column_grid(planes: dict[str, Plane], speed: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    column, velocity = planes["column"], planes["velocity"]
-    if same_grid(column.wcs, column.values.shape, velocity.wcs, velocity.values.shape):
-        return speed, sigma
-    with logged_warnings(velocity.where):
-        return kinematics_on_grid(
-            speed, sigma, velocity.wcs, column.wcs, column.values.shape, where=f"{velocity.where} and the dispersion"
-        )
-
-
-def _warn_of_noise(speed: np.ndarray, where: str) -> None:
-    valid = speed[np.isfinite(speed)]
-    wild = np.sum(np.abs(valid - np.median(valid)) > WILD_VELOCITY) if valid.size else 0
-    if wild:
-        question = "is the map masked by signal to noise?"
-        logger.warning("%s: %d pixels are over %d km/s off the median; %s", where, wild, WILD_VELOCITY, question)
 
 
 def _beam(header: fits.Header) -> dict[str, tuple[float, float, float]]:

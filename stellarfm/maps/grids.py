@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_scales
 
-__all__ = ["interpolated", "kinematics_on_grid", "same_grid"]
-
-logger = logging.getLogger("stellarfm")
+__all__ = ["interpolated", "moments_on_grid", "same_grid"]
 
 #: Pixel centres may differ by this many pixels: far below a beam, above what ICRS against FK5 does (20 mas).
 TOLERANCE = 0.1
@@ -35,8 +31,8 @@ def interpolated(values: np.ndarray, source: WCS, target: WCS, shape: tuple[int,
     return reproject_interp((values, source), target, shape_out=shape, return_footprint=False)
 
 
-def kinematics_on_grid(
-    velocity: np.ndarray, dispersion: np.ndarray, source: WCS, target: WCS, shape: tuple[int, int], *, where: str
+def moments_on_grid(
+    velocity: np.ndarray, dispersion: np.ndarray, source: WCS, target: WCS, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Velocity and dispersion on another grid.
 
@@ -51,13 +47,10 @@ def kinematics_on_grid(
         Both celestial.
     shape : tuple of int
         (ny, nx) of the target.
-    where : str
-        For messages.
     """
     from reproject import reproject_exact
 
     ratio = proj_plane_pixel_scales(target).mean() / proj_plane_pixel_scales(source).mean()
-    logger.info("%s: brought onto the grid of the column density map (pixels %.3g times as large)", where, ratio)
     if ratio <= MUCH_FINER:
         return interpolated(velocity, source, target, shape), interpolated(dispersion, source, target, shape)
     centre = np.nanmedian(velocity) if np.isfinite(velocity).any() else 0.0

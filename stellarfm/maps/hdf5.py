@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -177,13 +178,21 @@ def _write_maps(file: h5py.File, name: str, values: np.ndarray, spelling: str) -
     file.create_dataset(name, data=values.astype(np.float32, copy=False), **options).attrs["unit"] = spelling
 
 
+def _plain(column: Any) -> np.ndarray:
+    """Numbers or text of a column; what is masked becomes NaN or empty."""
+    if hasattr(column, "filled"):
+        text = column.dtype.kind in "SU"
+        column = column.filled("") if text else column.astype(float).filled(np.nan)
+    return np.asarray(getattr(column, "value", column))
+
+
 def _write_stars(group: h5py.Group, mapset: MapSet) -> None:
     """One dataset a column; ``simulation`` only where it says more than the root attribute."""
     for name in mapset.stars.colnames:
         column = mapset.stars[name]
         if name == "simulation" and np.all(np.asarray(column) == mapset.simulation):
             continue
-        values = np.asarray(getattr(column, "value", column))
+        values = _plain(column)
         if values.dtype.kind not in "biufUS":
             raise MapError(f"column {name!r} of the stars cannot be written to HDF5; expected numbers or text")
         data = values.astype(object) if values.dtype.kind == "U" else values

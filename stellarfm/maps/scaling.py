@@ -121,8 +121,10 @@ class MapScaler:
             raise ModelError(
                 f"the scaler's configuration is incomplete or wrong ({error}); fit the model again"
             ) from error
-        if not (scaler.centre_.shape == scaler.scale_.shape == (3,) and np.all(scaler.scale_ > 0)):
-            raise ModelError("the scaler's configuration needs three centres and three positive scales")
+        learned = np.concatenate([scaler.centre_.ravel(), scaler.scale_.ravel()])
+        shapes_fit = scaler.centre_.shape == scaler.scale_.shape == (3,)
+        if not (shapes_fit and np.isfinite(learned).all() and np.all(scaler.scale_ > 0)):
+            raise ModelError("the scaler's configuration needs three finite centres and three positive scales")
         return scaler
 
 
@@ -144,7 +146,7 @@ def _mean_velocity(mapset: MapSet) -> np.ndarray:
 
 def _window_median(values: np.ndarray) -> np.ndarray:
     """Median of the valid pixels of each window, shape (N, 1, 1)."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), values.shape[1] * values.shape[2])
     if not np.isnan(flat).any():
         return np.median(flat, axis=1)[:, None, None]
     with warnings.catch_warnings():

@@ -69,11 +69,9 @@ def _angle(column, sexagesimal: u.UnitBase) -> u.Quantity:
     """A column as degrees; what is masked becomes NaN."""
     if column.dtype.kind in "US":
         return Angle(np.asarray(column).astype(str), unit=sexagesimal).to(u.deg)
-    unit = getattr(column, "unit", None)
-    values = np.ma.filled(
-        np.ma.masked_array(getattr(column, "value", column), getattr(column, "mask", False)).astype(float), np.nan
-    )
-    return u.Quantity(values, unit if unit is not None else u.deg).to(u.deg)
+    column = column.astype(float)
+    column = column.filled(np.nan) if hasattr(column, "filled") else column
+    return u.Quantity(column, column.unit or u.deg).to(u.deg)
 
 
 def normalised_sources(sources: SkyCoord | Table) -> QTable:

@@ -40,8 +40,8 @@ def windows_around(
     -------
     MapSet
         N windows, NaN beyond the edge. The table has the sources' own columns, ``star``, ``ra``, ``dec``
-        (deg), ``x_pixel``, ``y_pixel`` (position in `maps`, from 0) and ``coverage`` (fraction of pixels with all three maps). A
-        source outside the field has an empty window and coverage 0.
+        (deg), ``x_pixel``, ``y_pixel`` (position in `maps`, from 0) and ``coverage`` (fraction of pixels
+        with all three maps). A source outside the field has an empty window and coverage 0.
 
     Raises
     ------

@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from stellarfm import registry
-from stellarfm.exceptions import (
-    BrokenPluginError,
-    DuplicatePluginError,
-    InputNotFoundError,
-    PluginTypeError,
-    ReaderError,
-)
+from stellarfm.exceptions import InputNotFoundError, ReaderError
 
 __all__ = ["reader_name"]
 
 
 def reader_name(path: Path) -> str:
-    """Name of the installed reader that can read `path`; readers that could not be asked are named in the error.
+    """Name of the first installed reader that can read `path`.
+
+    A reader that fails when it is asked, whatever way a third party found to fail, is passed over and named if nobody
+    else knows the file.
 
     Raises
     ------
@@ -26,13 +23,19 @@ def reader_name(path: Path) -> str:
     """
     if not Path(path).exists():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    broken = []
-    for name in registry.names("readers"):
-        try:
-            if registry.create("readers", name).can_read(Path(path)):
-                return name
-        except (BrokenPluginError, DuplicatePluginError, PluginTypeError):
-            broken.append(name)
-    asked = ", ".join(name for name in registry.names("readers") if name not in broken)
-    silent = f"; could not be asked: {', '.join(broken)}" if broken else ""
+    answers = {name: _asked(name, Path(path)) for name in registry.names("readers")}
+    willing = [name for name, answer in answers.items() if answer]
+    if willing:
+        return willing[0]
+    asked = ", ".join(name for name, answer in answers.items() if answer is False)
+    broken = ", ".join(name for name, answer in answers.items() if answer is None)
+    silent = f"; could not be asked: {broken}" if broken else ""
     raise ReaderError(f"{path}: no reader knows this file (asked: {asked}{silent}); expected FITS maps or a map set")
+
+
+def _asked(name: str, path: Path) -> bool | None:
+    """Whether reader `name` knows the file; None if it cannot tell."""
+    try:
+        return bool(registry.create("readers", name).can_read(path))
+    except Exception:
+        return None

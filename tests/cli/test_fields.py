@@ -1,0 +1,84 @@
+import argparse
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.wcs import WCS
+
+from stellarfm.cli.fields import add_field_options, read_field
+from stellarfm.exceptions import InputNotFoundError, MapError, UnitsError
+from stellarfm.maps import GasMaps, MapSet
+
+ONES = np.ones((9, 10))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A field in one file and in three, and a map set."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [-0.003, 0.003]
+    paths = {name: tmp_path / f"{name}.fits" for name in ("field", "column", "velocity", "dispersion")} | {
+        "maps": tmp_path / "m.h5"
+    }
+    kinematics = {"velocity": ONES * u.km / u.s, "velocity_dispersion": ONES * u.km / u.s}
+    GasMaps(column_density=1e22 * ONES * u.cm**-2, wcs=wcs, **kinematics).write(paths["field"])
+    for name, value, unit in (("column", 1e22, "MJy/sr"), ("velocity", 1.0, "km/s"), ("dispersion", 1.0, "km/s")):
+        fits.PrimaryHDU(value * ONES, wcs.to_header() + fits.Header({"BUNIT": unit})).writeto(paths[name])
+    windows = {name: value[None, :9, :9] for name, value in kinematics.items()}
+    MapSet(
+        column_density=1e22 * ONES[None, :, :9] * u.cm**-2,
+        stars=QTable({"star": [1]}),
+        pixel_scale=0.01 * u.pc,
+        **windows,
+    ).write(paths["maps"])
+    return {name: str(path) for name, path in paths.items()}
+
+
+def read(*words):
+    parser = argparse.ArgumentParser()
+    add_field_options(parser)
+    return read_field(parser.parse_args(words))
+
+
+def three(files):
+    return "--column", files["column"], "--velocity", files["velocity"], "--dispersion", files["dispersion"]
+
+
+def test_one_file(files):
+    maps = read(files["field"], "--distance", "140 pc", "--column-species", "H2")
+    assert maps.distance == 140 * u.pc
+    assert maps.column_density[0, 0].value == pytest.approx(2e22)
+
+
+def test_three_files(files):
+    maps = read(*three(files), "--column-unit", "cm-2", "--column-species", "X", "--abundance", "0.5")
+    assert maps.column_density[0, 0].value == pytest.approx(4e22)
+    with pytest.raises(UnitsError, match="--column-unit cm-2 --column-species H2"):
+        read(*three(files))
+
+
+def test_a_map_set(files):
+    assert len(read(files["maps"])) == 1
+
+
+@pytest.mark.parametrize(
+    "option", [("--distance", "140 pc"), ("--column-unit", "cm-2"), ("--column-species", "H2"), ("--abundance", "1e-8")]
+)
+def test_options_that_a_map_set_would_ignore(files, option):
+    with pytest.raises(MapError, match=f"{option[0]} was given for .*leave it out"):
+        read(files["maps"], *option)
+
+
+def test_too_little_and_too_much(files):
+    with pytest.raises(MapError, match="no field given"):
+        read()
+    with pytest.raises(MapError, match="both .* were given"):
+        read(files["field"], "--column", files["column"])
+    with pytest.raises(MapError, match="missing: dispersion, velocity"):
+        read("--column", files["column"])
+    with pytest.raises(InputNotFoundError, match="absent.fits"):
+        read("absent.fits")
+    with pytest.raises(InputNotFoundError, match="absent.fits"):
+        read("--column", "absent.fits")
