@@ -6,6 +6,7 @@ Figures are made without pyplot, so that drawing changes no global state and nee
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from stellarfm.inference.segmentation import Segmentation
     from stellarfm.maps import GasMaps
 
-__all__ = ["held_out", "overview"]
+__all__ = ["has_matplotlib", "held_out", "overview"]
 
 INK = "#1b2a41"
 ACCENT = "#c8553d"
 #: Okabe-Ito colours without yellow: told apart by colour-blind readers.
 SIMULATION_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+def has_matplotlib() -> bool:
+    """Whether figures can be made."""
+    return find_spec("matplotlib") is not None
 
 
 def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth: u.Quantity | None = None) -> Figure:
@@ -101,10 +107,10 @@ def held_out(predictions: QTable, *, split: str) -> Figure:
 
 def _new_figure(width: float, height: float) -> Figure:
     """An empty figure in inches; a clear error if matplotlib is absent."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise StellarFMError(f"a figure needs matplotlib ({error}); pip install 'stellarfm[plots]'") from error
+    if not has_matplotlib():
+        raise StellarFMError("a figure needs matplotlib, which is not installed; pip install 'stellarfm[plots]'")
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -204,13 +210,15 @@ def _draw_segments(panel: Any, segmentation: Segmentation) -> None:
     panel.set_title("Segments")
 
 
-def _dress(panel: Any, maps: GasMaps, *, declination: bool, right_ascension: bool) -> None:
+def _dress(panel: Any, maps: GasMaps, *, right_ascension: bool, declination: bool) -> None:
     """Axis labels of a map panel, only where they are wanted: neighbours share theirs."""
-    for axis, name, wanted in zip(panel.coords, maps.wcs.world_axis_physical_types, (right_ascension, declination)):
-        axis.set_ticks_visible(wanted)
-        axis.set_ticklabel_visible(wanted)
-        axis.set_auto_axislabel(False)
+    names = maps.wcs.world_axis_physical_types
+    for axis, name, side, wanted in zip(panel.coords, names, "bl", (right_ascension, declination), strict=True):
+        axis.set_ticks_position(side)
+        axis.set_ticklabel_position(side)
+        axis.set_axislabel_position(side)
         axis.set_axislabel(_axis_name(name) if wanted else " ")
+        axis.set_ticklabel_visible(wanted)
     panel.set_xlim(-0.5, maps.shape[1] - 0.5)
     panel.set_ylim(-0.5, maps.shape[0] - 0.5)
 

@@ -22,7 +22,6 @@ from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
-    from stellarfm.inference.model import StellarModel
     from stellarfm.maps import MapSet
 
 __all__ = [
@@ -33,8 +32,8 @@ __all__ = [
     "Statistics",
     "frozen_encoder",
     "mean_of_training",
-    "model_methods",
     "statistics_boosting",
+    "usual_methods",
 ]
 
 
@@ -158,12 +157,29 @@ def frozen_encoder(
     return Method(name, features, clone(regressor) if regressor else MassRegressor())
 
 
-def model_methods(model: StellarModel) -> list[Method]:
-    """The encoder of a model and its twin of random weights, each with the model's readout; fitted anew in each fold."""
-    parts = {"scaler": model.scaler, "readout": model.readout, "regressor": model.regressor}
-    twin = FrozenEncoder.random(model.encoder.name, image_size=model.pixels)
-    name = f"{model.encoder.name}, {'pretrained' if model.encoder.training else 'as given'}"
-    return [
-        frozen_encoder(name, model.encoder.module, **parts),
-        frozen_encoder(f"{model.encoder.name}, random weights", twin.module, **parts),
+def usual_methods(
+    encoder: FrozenEncoder,
+    *,
+    pixels: int,
+    scaler: MapScaler | None = None,
+    readout: Readout | None = None,
+    regressor: MassRegressor | None = None,
+) -> list[Method]:
+    """An encoder, its twin of random weights with the same readout, boosting on hand-made statistics, and the mean.
+
+    Parameters
+    ----------
+    encoder : FrozenEncoder
+        If its weights are random already it has no twin.
+    pixels : int
+        Side of the windows.
+    scaler, readout, regressor : optional
+        The parts of a model, whose options are taken; defaults if not given.
+    """
+    compared = {"pretrained": encoder} if encoder.training else {}
+    compared["random weights"] = FrozenEncoder.random(encoder.name, image_size=pixels) if encoder.training else encoder
+    encoders = [
+        frozen_encoder(f"{one.name}, {kind}", one.module, scaler=scaler, readout=readout, regressor=regressor)
+        for kind, one in compared.items()
     ]
+    return [*encoders, statistics_boosting(), mean_of_training()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,19 +12,32 @@ from astropy import units as u
 from astropy.table import QTable, vstack
 from tqdm import tqdm
 
-from stellarfm.evaluation.baselines import Method
+from stellarfm.evaluation.baselines import Method, usual_methods
 from stellarfm.evaluation.metrics import coverage, r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.exceptions import MapError
 from stellarfm.inference.calibration import StarConformal, cross_fit, star_weights
+from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.model import StellarModel
 
 if TYPE_CHECKING:
     from stellarfm.maps import MapSet
 
-__all__ = ["LEVELS", "Benchmark", "compare", "held_out_masses", "run_benchmark", "score_table", "thin"]
+__all__ = [
+    "LEVELS",
+    "Benchmark",
+    "benchmark_model",
+    "compare",
+    "held_out_masses",
+    "run_benchmark",
+    "score_table",
+    "thin",
+]
 
 #: Probabilities of the intervals.
 LEVELS = (0.68, 0.95)
+#: Windows a star in a quick look.
+QUICK_WINDOWS = 3
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,44 @@ class Benchmark:
     predictions: QTable
     scores: QTable
     differences: QTable
+
+
+def benchmark_model(
+    windows: MapSet,
+    *,
+    model: StellarModel | None = None,
+    encoder: str | os.PathLike | None = None,
+    quick: bool = False,
+    quiet: bool = True,
+) -> Benchmark:
+    """What a model, or an encoder with the default readout, is worth on these windows, beside what it has to beat.
+
+    Only the encoder and the options of `model` are used; its scaler, head, calibration and reference set are not, but
+    learnt anew from the windows in every fold. So its own reference simulations may be among the windows.
+
+    Parameters
+    ----------
+    windows : MapSet
+        Windows with masses, of two simulations at least.
+    model : StellarModel, optional
+        The bundled one if neither `model` nor `encoder` is given.
+    encoder : str or path, optional
+        In place of `model`: a name of the registry (random weights) or the output of a pretraining run.
+    quick : bool
+        Keep three windows a star: a look at whether all works, not a result.
+    quiet : bool
+        Show no progress bar.
+    """
+    windows = thin(windows, per_star=QUICK_WINDOWS) if quick else windows
+    pixels = windows.column_density.shape[-1]
+    if encoder is not None:
+        methods = usual_methods(FrozenEncoder.find(encoder, image_size=pixels), pixels=pixels)
+    else:
+        model = model or StellarModel.load()
+        methods = usual_methods(
+            model.encoder, pixels=pixels, scaler=model.scaler, readout=model.readout, regressor=model.regressor
+        )
+    return run_benchmark(windows, methods, quiet=quiet)
 
 
 def run_benchmark(
