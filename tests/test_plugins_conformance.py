@@ -1,8 +1,13 @@
 """Every registered plugin, whoever published it, passes the checks that we ship to plugin authors."""
 
+import astropy.units as u
+import numpy as np
 import pytest
+from astropy.table import QTable
+from astropy.wcs import WCS
 
 from stellarfm import registry
+from stellarfm.maps import GasMaps, MapSet
 from stellarfm.testing import DatasetConformance, EncoderConformance, MethodConformance, ReaderConformance
 
 #: Options for small and quick instances, where the defaults are costly.
@@ -39,3 +44,41 @@ class TestMethods(Registered, MethodConformance):
 @pytest.mark.parametrize("name", registry.names("readers"))
 class TestReaders(Registered, ReaderConformance):
     group = "readers"
+
+    def sample(self, folder):
+        writers = {"fits": (field, "field.fits"), "hdf5": (windows, "windows.h5")}
+        if self.name not in writers:
+            return None
+        make, name = writers[self.name]
+        make().write(folder / name)
+        return folder / name
+
+
+def field():
+    """A small field of gas."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [-0.003, 0.003], [8.0, 8.0]
+    plane = np.random.default_rng(0).uniform(1, 2, (16, 16))
+    return GasMaps(
+        column_density=1e22 * plane * u.cm**-2,
+        velocity=plane * u.km / u.s,
+        velocity_dispersion=plane * u.km / u.s,
+        wcs=wcs,
+    )
+
+
+def windows():
+    """Two small windows around stars."""
+    planes = np.random.default_rng(0).uniform(1, 2, (2, 16, 16))
+    return MapSet(
+        column_density=1e22 * planes * u.cm**-2,
+        velocity=planes * u.km / u.s,
+        velocity_dispersion=planes * u.km / u.s,
+        stars=QTable({"star": [1, 2], "mass": [0.5, 2.0] * u.solMass}),
+        pixel_scale=0.0078 * u.pc,
+        depth=0.5 * u.pc,
+        mass_per_hydrogen=1.4,
+        label_kind="sink",
+        simulation="test",
+        provenance="made up",
+    )

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 from stellarfm import __version__
 from stellarfm.cli.common import log_to_stderr
@@ -29,8 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        if find_spec(f"stellarfm.cli.{name}"):
-            import_module(f"stellarfm.cli.{name}").add_parser(subparsers)
+        import_module(f"stellarfm.cli.{name}").add_parser(subparsers)
     return parser
 
 

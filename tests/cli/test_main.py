@@ -83,7 +83,13 @@ def test_interruption_leaves_with_130(command, capsys):
 
 
 def test_closed_pipe_is_no_error():
-    code = "from stellarfm.cli.main import main; import sys; sys.exit(main(['plugins']))"
+    code = """
+import sys
+from stellarfm import registry
+from stellarfm.cli.main import main
+registry.plugins = lambda: []
+sys.exit(main(["plugins"]))
+"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
