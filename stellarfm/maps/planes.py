@@ -111,10 +111,15 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
         )
 
 
+def _without_history(header: fits.Header) -> fits.Header:
+    """The header without its commentary: CASA writes thousands of lines, which cost WCS seconds."""
+    return fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
+
+
 def _celestial(header: fits.Header, axes: list[int], where: str) -> WCS:
     """The celestial WCS of the pixel axes that are kept."""
     try:
-        wcs = WCS(header)
+        wcs = WCS(_without_history(header))
         wcs = wcs if wcs.naxis == 2 else wcs.sub(axes)
         if wcs.is_celestial and np.all(proj_plane_pixel_scales(wcs) > 0):
             return wcs
