@@ -39,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Parse the recipe, train, say where the encoder is."""
     from stellarfm.pretraining.recipe import Recipe, load_recipe
+    from stellarfm.pretraining.training import pretrain
 
     recipe = load_recipe(args.config) if args.config else Recipe()
     recipe = recipe.replace(
@@ -51,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
         torch_threads=args.torch_threads,
     )
-    from stellarfm.pretraining.training import pretrain
-
     path = pretrain(
         encoder=args.encoder,
         dataset=args.dataset,
@@ -63,5 +62,6 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
+        progress=not args.quiet,
     )
     say(f"wrote {path}", args)

@@ -67,7 +67,7 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         if not torch.cuda.is_available():
             # For tens of tokens the fused kernel's backward pass is slow: a step takes a fifth longer.
             for block in self.backbone.blocks:
-                block.attn.fused_attn = False
+                block.attn.fused_attn = False  # type: ignore[union-attr]
 
     def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
         """Class token (B, embed_dim) and patch tokens (B, rows, columns, embed_dim) of a batch; see `Encoder`."""

@@ -186,6 +186,8 @@ class DinoV2(PretrainingMethod):
 
     def _check(self, encoder: Encoder, image_size: int) -> None:
         """Raise `PretrainingError` for options that do not fit the encoder or the images."""
+        if self.rotation not in augment.ROTATIONS:
+            raise PretrainingError(f"rotation is {self.rotation!r}; expected one of {', '.join(augment.ROTATIONS)}")
         name, patch = type(encoder).__name__, encoder.patch_size
         for crop in (self.global_crop, self.local_crop):
             if crop.size % patch:

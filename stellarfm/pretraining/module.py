@@ -87,9 +87,10 @@ class PretrainingModule(LightningModule):
         """Let the method clip and freeze."""
         self.method.before_optimizer(self.learner, step=self.global_step)
 
-    def on_train_batch_end(self, outputs: Any, batch: torch.Tensor, batch_idx: int) -> None:
-        """Let the method move its averages; `global_step` already counts the step that was made."""
-        self.method.after_step(self.learner, step=self.global_step - 1)
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step, after which the method moves its averages: before any callback may save a checkpoint."""
+        super().optimizer_step(*args, **kwargs)
+        self.method.after_step(self.learner, step=self.global_step)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over the method's groups."""

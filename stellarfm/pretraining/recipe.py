@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,30 @@ from stellarfm.exceptions import InputNotFoundError, PretrainingError
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
 
 SECTIONS = ("encoder", "dataset", "method")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, float) or _whole(value)
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_number, value))
+
+
+#: Annotation of a setting -> what is expected, in words and as a check.
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number", _whole),
+    "int | None": ("a whole number", lambda value: value is None or _whole(value)),
+    "float": ("a number", _number),
+    "float | None": ("a number", lambda value: value is None or _number(value)),
+    "str": ("a word", lambda value: isinstance(value, str)),
+    "tuple[float, float]": ("two numbers", _pair),
+    "dict[str, Any]": ("a table", lambda value: isinstance(value, dict)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +101,18 @@ class Recipe:
     method: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value, (what, fits) = getattr(self, each.name), KINDS[str(each.type)]
+            if not fits(value):
+                raise PretrainingError(f"{each.name} is {value!r}; expected {what}")
         for name in ("steps", "batch_size", "size", "checkpoint_steps", "log_steps"):
             if getattr(self, name) < 1:
                 raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("seed", "warmup_steps", "workers"):
+            if getattr(self, name) < 0:
+                raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 0")
         if self.precision not in ("32-true", "bf16-mixed"):
             raise PretrainingError(f"precision is {self.precision!r}; expected '32-true' or 'bf16-mixed'")
-        for name in ("weight_decay", "betas"):
-            if len(getattr(self, name)) != 2:
-                raise PretrainingError(f"{name} is {getattr(self, name)!r}; expected two numbers")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -125,10 +154,9 @@ def load_recipe(source: str | os.PathLike) -> Recipe:
         content = tomllib.loads(_text(source))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PretrainingError(f"recipe {source}: not valid TOML: {error}") from error
-    settings = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name not in SECTIONS}
     _check_keys(source, "", content, {"training", *SECTIONS})
     training = content.pop("training", {})
-    _check_keys(source, "training.", training, set(settings))
+    _check_keys(source, "training.", training, {f.name for f in dataclasses.fields(Recipe)} - set(SECTIONS))
     return Recipe(**training, **content)
 
 

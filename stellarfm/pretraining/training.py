@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     devices: int = 1,
+    progress: bool = True,
 ) -> Path:
     """Train an encoder without labels.
 
@@ -69,6 +71,8 @@ def pretrain(
         Begin anew, in place of the run in `output`.
     devices : int
         Number of GPUs, or of processes on a CPU.
+    progress : bool
+        Show a progress bar, on a terminal only.
 
     Returns
     -------
@@ -79,27 +83,36 @@ def pretrain(
     ------
     PluginError
         If a plugin is unknown or has no such option.
+    InputNotFoundError, ModelError
+        If `init` is missing or does not fit the encoder.
     OutputExistsError
         If `output` exists, without `resume` or `overwrite`.
     PretrainingError
-        If there is nothing to resume, if the recipe is another than the run's, or if the run collapses.
+        If options do not fit, there is nothing to resume, the recipe is another than the run's, or the run collapses.
     """
     recipe = recipe or Recipe()
     plugins = {"encoder": encoder, "dataset": dataset, "method": method}
     folder = Path(output)
-    if not resume:
-        check_output(folder, overwrite=overwrite)
+    _check_call(folder, resume=resume, overwrite=overwrite, devices=devices)
+    checkpoint = _continue(folder, plugins, recipe) if resume else None
     with _settings(recipe):
         module = _module(plugins, recipe, init)
-        options = {"image_size": recipe.size, **recipe.encoder}
-        start = str(init) if init is not None else None
-        checkpoint = None
-        if resume:
-            checkpoint = _continue(folder, plugins, recipe)
-        else:
+        if not resume:
             _begin(folder, plugins, recipe)
-        _fit(module, Export(folder, plugins, options, recipe, start), checkpoint, devices)
+        options = {"image_size": recipe.size, **recipe.encoder}
+        export = Export(folder, plugins, options, recipe, str(init) if init is not None else None)
+        _fit(module, export, checkpoint, devices=devices, progress=progress)
     return folder / "encoder.safetensors"
+
+
+def _check_call(folder: Path, *, resume: bool, overwrite: bool, devices: int) -> None:
+    """Refuse early what cannot work."""
+    if resume and overwrite:
+        raise PretrainingError("a run is either continued or begun anew; give either --resume or --overwrite")
+    if devices < 1:
+        raise PretrainingError(f"devices is {devices}; expected at least 1")
+    if not resume:
+        check_output(folder, overwrite=overwrite)
 
 
 def _module(plugins: dict[str, str], recipe: Recipe, init: str | os.PathLike | None) -> PretrainingModule:
@@ -127,7 +140,7 @@ def _loader(images: Any, recipe: Recipe, first: int, share: tuple[int, int]) -> 
     )
 
 
-def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, devices: int) -> None:
+def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, devices: int, progress: bool) -> None:
     """Run Lightning's loop with our callbacks."""
     recipe = export.recipe
     stop = Stop(max_hours=recipe.max_hours)
@@ -136,7 +149,7 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, dev
         stop,
         RunLog(export.folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size, prototypes=prototypes),
         Checkpoints(export.folder / "checkpoints", every=recipe.checkpoint_steps, export=export),
-        Progress(images=recipe.batch_size),
+        *([Progress(images=recipe.batch_size)] if progress else []),
     ]
     trainer = Trainer(
         max_steps=recipe.steps,
@@ -187,7 +200,17 @@ def _continue(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
             f"{folder} was begun with another {', '.join(changed)}; resume with the same recipe and options, "
             "or start anew with --init"
         )
+    _check_readable(checkpoint)
     return checkpoint
+
+
+def _check_readable(checkpoint: Path) -> None:
+    """Raise `PretrainingError` if a checkpoint is damaged."""
+    try:
+        torch.load(checkpoint, map_location="meta", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise PretrainingError(f"{checkpoint} cannot be read ({reason}); start anew with --overwrite") from error
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-__all__ = ["Crop", "Stretch", "blur", "crop", "noise", "standardise", "stretch"]
+__all__ = ["ROTATIONS", "Crop", "Stretch", "blur", "crop", "noise", "standardise", "stretch"]
 
+ROTATIONS = ("any", "quarter", "none")
 CENTRE, SPREAD, LIMIT = 0.5, 0.2, 5.0  # flames have means of 0.4-0.5 and a standard deviation of 0.2
 
 
@@ -97,7 +98,7 @@ def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tens
         return (turns * 4.0).floor() * (0.5 * math.pi)
     if rotation == "none":
         return torch.zeros_like(turns)
-    raise ValueError(f"rotation is {rotation!r}; expected 'any', 'quarter' or 'none'")
+    raise ValueError(f"rotation is {rotation!r}; expected one of {', '.join(ROTATIONS)}")
 
 
 def standardise(images: torch.Tensor) -> torch.Tensor:

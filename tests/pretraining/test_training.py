@@ -1,0 +1,192 @@
+"""Runs: whole, stopped, killed, continued - and refused."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stellarfm import registry
+from stellarfm.encoders.weights import load_weights
+from stellarfm.exceptions import OutputExistsError, PluginTypeError, PretrainingError, UnknownPluginError
+from stellarfm.pretraining.training import pretrain
+
+pytestmark = pytest.mark.usefixtures("plugins")
+
+
+def run(output, recipe, **options):
+    names = {"encoder": "micro", "dataset": "waves", "method": "dinov2"}
+    return pretrain(**{**names, **options}, output=output, recipe=recipe)
+
+
+def same(first, second):
+    a, b = load_file(first), load_file(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def lines(folder):
+    with (folder / "log.csv").open() as file:
+        return [{k: float(v) for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def undisturbed(tmp_path, recipe):
+    return run(tmp_path / "undisturbed", recipe)
+
+
+def test_a_run_leaves_what_it_promises(undisturbed, recipe):
+    folder = undisturbed.parent
+    made = {"encoder.safetensors", "encoder.json", "README.md", "log.csv", "run.json", "checkpoints"}
+    assert {path.name for path in folder.iterdir()} == made
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000006.ckpt"]
+    record = json.loads((folder / "encoder.json").read_text())
+    assert record["training"]["steps"] == 6
+    assert record["training"]["images"] == 48
+    encoder = registry.create("encoders", record["encoder"], **record["options"])
+    load_weights(encoder, undisturbed)
+    assert "micro" in (folder / "README.md").read_text()
+    assert [row["step"] for row in lines(folder)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_exported_encoder_is_the_teacher(undisturbed):
+    state = torch.load(undisturbed.parent / "checkpoints/step-00000006.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in load_file(undisturbed).items():
+        assert torch.equal(tensor, state[f"learner.teacher.encoder.{name}"])
+
+
+def test_the_seed_decides(tmp_path, recipe, undisturbed):
+    assert same(undisturbed, run(tmp_path / "again", recipe))
+    assert not same(undisturbed, run(tmp_path / "other", recipe.replace(seed=1)))
+
+
+def test_global_random_state_and_threads_are_left_alone(tmp_path, recipe):
+    torch.manual_seed(5)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    run(tmp_path / "run", recipe.replace(steps=1))
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def trapped(recipe, tmp_path, after, kind):
+    trap = tmp_path / "trap"
+    trap.write_text(str(after))
+    return recipe.replace(dataset={"trap": str(trap), "kind": int(kind)})
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_the_step_at_hand_and_resume_is_exact(tmp_path, recipe, undisturbed, kind, caplog):
+    recipe = trapped(recipe, tmp_path, 26, kind)
+    before = signal.getsignal(kind)
+    path = run(tmp_path / "run", recipe)
+    assert signal.getsignal(kind) == before
+    assert 3 <= json.loads((path.parent / "encoder.json").read_text())["training"]["steps"] < 6
+    assert f"stopped by {kind.name}" in caplog.text
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+    assert lines(path.parent) == lines(undisturbed.parent)
+
+
+SCRIPT = """
+import sys
+from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.training import pretrain
+import json
+sys.path.insert(0, sys.argv[1])
+settings = json.loads(sys.argv[3])
+pretrain(encoder="micro", dataset="waves", method="dinov2", output=sys.argv[2], recipe=Recipe(**settings))
+"""
+
+
+def test_a_killed_run_resumes_exactly(tmp_path, recipe, undisturbed, plugins):
+    recipe = trapped(recipe, tmp_path, 42, signal.SIGKILL)
+    arguments = [sys.executable, "-c", SCRIPT, str(plugins), str(tmp_path / "run"), json.dumps(recipe.as_dict())]
+    killed = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000004.ckpt"]
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+    assert lines(tmp_path / "run") == lines(undisturbed.parent)
+
+
+def test_resuming_a_finished_run_changes_nothing(undisturbed, recipe):
+    before = undisturbed.read_bytes()
+    run(undisturbed.parent, recipe, resume=True)
+    assert undisturbed.read_bytes() == before
+
+
+def test_workers_and_checkpoints_do_not_change_what_is_learnt(tmp_path, recipe, undisturbed):
+    assert same(run(tmp_path / "run", recipe.replace(workers=1, checkpoint_steps=100)), undisturbed)
+
+
+def test_max_hours(tmp_path, recipe, undisturbed, caplog):
+    path = run(tmp_path / "run", recipe.replace(max_hours=1e-9))
+    assert "stopped by max_hours at step 1 of 6" in caplog.text
+    assert path.is_file()
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+
+
+def test_init_starts_from_the_weights_of_a_file(tmp_path, recipe, undisturbed):
+    still = recipe.replace(steps=1, learning_rate=0.0, final_learning_rate=0.0, method={**recipe.method, "clip": 0.0})
+    path = run(tmp_path / "run", still, init=undisturbed)
+    for name, tensor in load_file(path).items():
+        torch.testing.assert_close(tensor, load_file(undisturbed)[name])
+    assert json.loads((path.parent / "encoder.json").read_text())["training"]["init"] == str(undisturbed)
+
+
+def test_bfloat16_learns_float32_weights(tmp_path, recipe):
+    path = run(tmp_path / "run", recipe.replace(steps=2, precision="bf16-mixed"))
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(path).values())
+
+
+def test_an_existing_output_is_kept(undisturbed, recipe):
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        run(undisturbed.parent, recipe)
+    run(undisturbed.parent, recipe.replace(steps=1), overwrite=True)
+    assert len(lines(undisturbed.parent)) == 1
+
+
+def test_nothing_to_resume(tmp_path, recipe):
+    with pytest.raises(PretrainingError, match="holds no checkpoint to resume; start without --resume"):
+        run(tmp_path / "run", recipe, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_recipe_cannot_resume(undisturbed, recipe):
+    with pytest.raises(PretrainingError, match="was begun with another batch_size, method"):
+        run(undisturbed.parent, recipe.replace(batch_size=4, method={}), resume=True)
+
+
+def test_a_damaged_checkpoint(undisturbed, recipe):
+    checkpoint = undisturbed.parent / "checkpoints/step-00000006.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(PretrainingError, match="cannot be read"):
+        run(undisturbed.parent, recipe, resume=True)
+
+
+def test_nan_is_one_line(tmp_path, recipe):
+    with pytest.raises(PretrainingError, match="step 1: .*loss.* is not finite"):
+        run(tmp_path / "run", recipe, dataset="darkness")
+    assert not (tmp_path / "run/encoder.safetensors").exists()
+
+
+@pytest.mark.parametrize("group", ["encoder", "dataset", "method"])
+def test_unknown_plugins(tmp_path, recipe, group):
+    with pytest.raises(UnknownPluginError, match=f"unknown {group} 'nothing'"):
+        run(tmp_path / "run", recipe, **{group: "nothing"})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("group", ["encoder", "dataset", "method"])
+def test_unknown_options(tmp_path, recipe, group):
+    with pytest.raises(PluginTypeError, match="has no option 'colour'"):
+        run(tmp_path / "run", recipe.replace(**{group: {"colour": 3}}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_do_not_fit_leave_nothing(tmp_path, recipe):
+    with pytest.raises(PretrainingError, match="crops of 20 pixels"):
+        run(tmp_path / "run", recipe.replace(method={"global_size": 20}))
+    assert not (tmp_path / "run").exists()
