@@ -153,14 +153,19 @@ def _averaged(
 
 def _copies(images: torch.Tensor, symmetries: bool, mirror: bool) -> Iterator[torch.Tensor]:
     """The images as they are, then turned, flipped, and with the velocity's sign turned, as asked for."""
-    for sign in (1, -1) if mirror else (1,):
-        signed = images.clone()
-        signed[:, VELOCITY_CHANNEL] *= sign
+    for copy in (images, _mirrored(images)) if mirror else (images,):
         for turns in range(4 if symmetries else 1):
-            turned = torch.rot90(signed, turns, dims=(-2, -1))
+            turned = torch.rot90(copy, turns, dims=(-2, -1))
             yield turned
             if symmetries:
                 yield turned.flip(-1)
+
+
+def _mirrored(images: torch.Tensor) -> torch.Tensor:
+    """A copy in which what came nearer recedes."""
+    mirrored = images.clone()
+    mirrored[:, VELOCITY_CHANNEL] *= -1
+    return mirrored
 
 
 def _pool(image: np.ndarray, patches: np.ndarray, pooling: tuple[str, ...], n_rings: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 
 from stellarfm import __version__
-from stellarfm.exceptions import ModelError
+from stellarfm.exceptions import ModelError, StellarFMError
 from stellarfm.inference.calibration import StarConformal, cross_fit
 from stellarfm.inference.estimation import estimate_windows, mass_range
 from stellarfm.inference.features import Readout, extract_patches
@@ -298,7 +298,9 @@ class StellarModel:
         config = read_config(folder)
         try:
             return cls._from_config(config, folder)
-        except (KeyError, TypeError, AttributeError) as error:
+        except StellarFMError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"{folder / CONFIG} is incomplete or wrong ({error!r}); fit or copy the model again"
             ) from error
@@ -318,7 +320,7 @@ class StellarModel:
             MassRegressor(**config["regressor"]).fit(reference.features, reference.mass, stars=reference.groups),
             StarConformal(**calibration).fit(reference.residual, reference.spread, stars=reference.groups),
             reference,
-            pixels=windows["pixels"],
+            pixels=int(windows["pixels"]),
             pixel_scale=windows["pixel_scale_pc"] * u.pc,
             depth=(np.nan if depth is None else depth) * u.pc,
             label_kind=config["label_kind"],

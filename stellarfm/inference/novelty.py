@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.decomposition import PCA
 
+from stellarfm.exceptions import ModelError
 from stellarfm.inference.calibration import star_weights
 
 __all__ = ["PatchSummary", "weighted_quantile"]
@@ -61,9 +62,11 @@ class PatchSummary:
     @classmethod
     def fit(cls, patches: np.ndarray, *, n_components: int = 32) -> PatchSummary:
         """Summarise patch vectors of shape (N, D)."""
+        if not np.ptp(patches, axis=0).any():
+            raise ModelError("the patch features do not vary: the encoder has collapsed; train it anew")
         n_components = max(1, min(n_components, min(patches.shape) - 1))
         pca = PCA(n_components, svd_solver="covariance_eigh").fit(patches.astype(np.float64))
-        noise = max(float(pca.noise_variance_), 1e-12 * float(pca.explained_variance_[0]), 1e-30)
+        noise = max(float(pca.noise_variance_), 1e-12 * float(pca.explained_variance_[0]))
         plain = cls(pca.mean_, pca.components_, np.maximum(pca.explained_variance_, noise), noise, 1.0)
         threshold = float(np.quantile(plain.score(patches), FAMILIAR))
         return cls(plain.mean, plain.components, plain.variance, noise, threshold)

@@ -89,10 +89,14 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         ModelError
-            If a mass is not positive, an option is unknown or the lengths differ.
+            If a mass is not positive, an option is unknown, the lengths differ or no feature varies.
         """
         X = check_array(X, dtype=np.float64)
         mass, stars = self._checked(len(X), mass, stars)
+        if not np.ptp(X, axis=0).any():
+            raise ModelError(
+                f"the features of {len(X)} windows do not vary: one window, or an encoder that has collapsed"
+            )
         self.whitening_ = self._fitted_whitening(X)
         self.components_ = self.whitening_.transform(X)
         self.log_mass_ = np.log10(mass)

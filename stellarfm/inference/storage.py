@@ -69,7 +69,7 @@ def _parsed(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema!r} {version}; this stellarfm reads {SCHEMA!r} up to {SCHEMA_VERSION}"
         )
     missing = [key for key in REQUIRED if key not in config]
-    if missing or not {WEIGHTS, REFERENCE} <= set(config["files"]):
+    if missing or not (isinstance(config["files"], dict) and {WEIGHTS, REFERENCE} <= set(config["files"])):
         raise ModelError(
             f"{path} lacks {', '.join(missing) or 'hashes of the other files'}; fit or copy the model again"
         )

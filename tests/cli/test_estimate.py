@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+
+from stellarfm.cli.main import main
+from stellarfm.inference import MassFlag
+
+
+@pytest.fixture
+def field_file(field_with_stars, tmp_path):
+    """A field with its stars in one file."""
+    maps, stars = field_with_stars()
+    path = tmp_path / "field.fits"
+    maps.write(path)
+    with fits.open(path, mode="append") as hdus:
+        hdu = fits.table_to_hdu(stars)
+        hdu.name = "STARS"
+        hdus.append(hdu)
+    return path
+
+
+def estimate(*arguments):
+    return main(["estimate", *map(str, arguments)])
+
+
+def test_a_field_with_its_own_stars(field_file, model_directory, tmp_path, capsys):
+    output = tmp_path / "masses.fits"
+    assert estimate(field_file, "--model", model_directory, "--output", output) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"wrote {output}: 3 sink masses" in err
+    table = QTable.read(output)
+    assert table["star"].tolist() == [1, 2, 3]
+    assert table["mass"].unit == u.solMass
+    assert np.all(np.diff(table["mass"]) > 0)
+    assert table.meta["INPUT1"] == "field.fits"
+
+
+def test_two_runs_give_the_same_file(field_file, model_directory, tmp_path):
+    outputs = [tmp_path / name / "masses.fits" for name in ("one", "other")]
+    for output in outputs:
+        assert estimate(field_file, "--model", model_directory, "--output", output, "--quiet") == 0
+    assert fits.FITSDiff(*outputs).identical
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_sources_from_a_table(field_file, field_with_stars, model_directory, tmp_path):
+    _, stars = field_with_stars()
+    stars["star", "ra", "dec"][:2].write(tmp_path / "sources.ecsv")
+    output = tmp_path / "masses.ecsv"
+    sources = ["--sources", tmp_path / "sources.ecsv"]
+    assert estimate(field_file, "--model", model_directory, *sources, "--output", output) == 0
+    table = QTable.read(output)
+    assert len(table) == 2
+    assert table.meta["input_2"] == "sources.ecsv"
+
+
+def test_a_field_without_stars_uses_peaks_and_says_so(field_with_stars, model_directory, tmp_path, capsys):
+    field_with_stars()[0].write(tmp_path / "field.fits")
+    output = tmp_path / "masses.fits"
+    assert estimate(tmp_path / "field.fits", "--model", model_directory, "--output", output) == 0
+    assert "peaks of the column density" in capsys.readouterr().err
+
+
+def test_a_map_set(cloud, model_directory, tmp_path, capsys):
+    cloud("one", seed=1).write(tmp_path / "maps.h5")
+    output = tmp_path / "masses.ecsv"
+    assert estimate(tmp_path / "maps.h5", "--model", model_directory, "--output", output) == 0
+    assert "remembered, not estimated" in capsys.readouterr().err
+    assert np.all(QTable.read(output)["flags"] & MassFlag.IN_REFERENCE)
+
+
+def without_wcs(path):
+    with fits.open(path, mode="update") as hdus:
+        for hdu in hdus[1:4]:
+            for key in list(hdu.header):
+                if key.startswith(("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "PC1_", "PC2_", "WCSAXES")):
+                    del hdu.header[key]
+
+
+def with_wrong_unit(path):
+    with fits.open(path, mode="update") as hdus:
+        hdus["VELOCITY"].header["BUNIT"] = "K"
+
+
+def all_missing(path):
+    with fits.open(path, mode="update") as hdus:
+        hdus["COLUMN"].data[:] = np.nan
+
+
+def one_dimensional(path):
+    with fits.open(path, mode="update") as hdus:
+        for hdu in hdus[1:4]:
+            hdu.data = hdu.data[0]
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (without_wcs, "WCS"),
+        (with_wrong_unit, "unit"),
+        (all_missing, "no pixel"),
+        (one_dimensional, "expected"),
+        (truncated, "field.fits"),
+    ],
+)
+def test_fields_that_cannot_be_used(field_file, model_directory, tmp_path, capsys, spoil, message):
+    spoil(field_file)
+    check_refusal([field_file, "--model", model_directory], message, tmp_path, capsys)
+
+
+def check_refusal(arguments, message, tmp_path, capsys, name="new/masses.fits"):
+    before = sorted(tmp_path.rglob("*"))
+    assert estimate(*arguments, "--output", tmp_path / name) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    errors = [line for line in err.splitlines() if line.startswith("stellarfm: error:")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_file(model_directory, tmp_path, capsys):
+    check_refusal([tmp_path / "gone.fits", "--model", model_directory], "gone.fits: no such file", tmp_path, capsys)
+
+
+def test_missing_sources(field_file, model_directory, tmp_path, capsys):
+    arguments = [field_file, "--sources", tmp_path / "gone.csv", "--model", model_directory]
+    check_refusal(arguments, "gone.csv: no such file", tmp_path, capsys)
+
+
+def test_unknown_distance(field_file, model_directory, tmp_path, capsys):
+    with fits.open(field_file, mode="update") as hdus:
+        del hdus[0].header["DISTANCE"]
+    check_refusal([field_file, "--model", model_directory], "--distance", tmp_path, capsys)
+
+
+def test_missing_model(field_file, tmp_path, capsys):
+    check_refusal([field_file, "--model", tmp_path / "gone"], "no such model directory", tmp_path, capsys)
+
+
+def test_tampered_weights(field_file, model_directory, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in model_directory.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with (copy / "encoder.safetensors").open("ab") as file:
+        file.write(b"\0")
+    check_refusal([field_file, "--model", copy], "encoder.safetensors was altered", tmp_path, capsys)
+
+
+def test_unknown_ending(field_file, model_directory, tmp_path, capsys):
+    check_refusal([field_file, "--model", model_directory], "choose from .fits", tmp_path, capsys, name="masses.txt")
+
+
+def test_output_below_a_file(field_file, model_directory, tmp_path, capsys):
+    name = "field.fits/masses.fits"
+    check_refusal([field_file, "--model", model_directory], "is not a directory", tmp_path, capsys, name=name)
+
+
+def test_existing_output(field_file, model_directory, tmp_path, capsys):
+    (tmp_path / "masses.fits").write_text("precious")
+    check_refusal([field_file, "--model", model_directory], "--overwrite", tmp_path, capsys, name="masses.fits")
+    assert (tmp_path / "masses.fits").read_text() == "precious"
+    arguments = [field_file, "--model", model_directory, "--output", tmp_path / "masses.fits", "--overwrite"]
+    assert estimate(*arguments) == 0
+
+
+def test_windows_of_another_size(cloud, model_directory, tmp_path, capsys):
+    cloud(side=24).write(tmp_path / "maps.h5")
+    check_refusal([tmp_path / "maps.h5", "--model", model_directory], "expects (32, 32)", tmp_path, capsys)
+
+
+@pytest.mark.shared_data
+def test_a_real_cloud_by_a_model_of_another(shared_data, tiny_encoder, tmp_path):
+    clouds, field = shared_data / "clouds", shared_data / "fields" / "cloud-c_z.fits"
+    model, output = tmp_path / "model", tmp_path / "masses.fits"
+    assert main(["fit", str(clouds / "cloud-a.h5"), "--encoder", tiny_encoder, "--output", str(model)]) == 0
+    assert estimate(field, "--model", model, "--output", output) == 0
+    table = QTable.read(output)
+    assert len(table) == 28
+    assert np.isfinite(table["mass"]).all()
+    assert (table["flags"] & MassFlag.UNBOUNDED_INTERVAL).all()

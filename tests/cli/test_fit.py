@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from stellarfm.cli.main import main
+from stellarfm.inference import StellarModel
+from stellarfm.maps import MapSet
+
+
+@pytest.fixture
+def map_files(cloud, tmp_path):
+    paths = [tmp_path / "one.h5", tmp_path / "two.h5"]
+    for number, path in enumerate(paths):
+        cloud(path.stem, n_stars=6, seed=number).write(path)
+    return paths
+
+
+def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_path, capsys):
+    output = tmp_path / "model"
+    options = ["--pooling", "class", "rings", "--neighbours", "stars", "--k", "3", "--components", "7", "--symmetries"]
+    assert main(["fit", *map(str, map_files), "--encoder", tiny_encoder, "--output", str(output), *options]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "36 windows of 12 stars; held out by simulation: R2" in err
+    model = StellarModel.load(output)
+    assert model.readout.pooling == ("class", "rings")
+    assert model.readout.symmetries
+    assert model.regressor.get_params() == {
+        "n_components": 7,
+        "n_neighbors": 3,
+        "neighbours": "stars",
+        "standardise": False,
+    }
+
+
+def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
+    for name in ("a", "b"):
+        assert (
+            main(["fit", str(map_files[0]), "--encoder", tiny_encoder, "--output", str(tmp_path / name), "--quiet"])
+            == 0
+        )
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("a", "b")]
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.h5", "--encoder", "resnet18"], "missing.h5: no such file"),
+        (["{one}", "--encoder", "resnet81"], "unknown encoder 'resnet81'; did you mean resnet18"),
+        (
+            ["{one}", "--encoder", "gone/encoder.safetensors"],
+            "no such file; expected the output of `stellarfm pretrain`",
+        ),
+        (["{one}", "--encoder", "resnet18", "--calibration-by", "simulation"], "by simulation needs two or more"),
+        (["{one}", "{star}", "--encoder", "resnet18"], "differ in label kind"),
+    ],
+)
+def test_faults_of_the_input(map_files, cloud, tmp_path, capsys, arguments, message):
+    star = cloud("star", n_stars=3)
+    MapSet(**{**vars(star), "label_kind": "star"}).write(tmp_path / "star.h5")
+    filled = [argument.format(one=map_files[0], star=tmp_path / "star.h5") for argument in arguments]
+    output = tmp_path / "model"
+    assert main(["fit", *filled, "--output", str(output)]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len([line for line in err.splitlines() if "error" in line]) == 1
+    assert not output.exists()
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_existing_models_are_kept(map_files, tiny_encoder, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    assert main(["fit", str(map_files[0]), "--encoder", tiny_encoder, "--output", str(tmp_path / "model")]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert not list((tmp_path / "model").iterdir())

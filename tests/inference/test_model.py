@@ -1,0 +1,325 @@
+import json
+import logging
+import time
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from stellarfm.encoders.weights import save_weights
+from stellarfm.exceptions import InputNotFoundError, MapError, ModelError, OutputExistsError, UnknownPluginError
+from stellarfm.inference import MassFlag, MassRegressor, Readout, StarConformal, StellarModel
+from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.maps import MapScaler, MapSet
+
+
+def flagged(table, flag):
+    return (table["flags"] & flag) > 0
+
+
+def test_masses_of_new_stars_are_right(fitted_model, cloud):
+    new = cloud("three", seed=3)
+    table = fitted_model.estimate(new)
+    error = np.log10(table["mass"] / new.stars["mass"]).value
+    assert np.sqrt(np.mean(error**2)) < 0.25
+    assert fitted_model.cross_validation["r2"] > 0.5
+    assert table["mass"].unit == u.solMass
+
+
+def test_intervals_hold_the_mass_and_are_nested(fitted_model, cloud):
+    new = cloud("three", seed=3, n_stars=40, n_views=1)
+    table = fitted_model.estimate(new, levels=(0.5, 0.9))
+    true = new.stars["mass"]
+    inside = (table["mass_lower_90"] <= true) & (true <= table["mass_upper_90"])
+    assert inside.mean() > 0.75
+    assert np.all(table["mass_lower_90"] <= table["mass_lower_50"])
+    assert np.all(table["mass_upper_50"] <= table["mass_upper_90"])
+    width = np.log10(table["mass_upper_50"] / table["mass_lower_50"]).value
+    np.testing.assert_allclose(table["log_mass_error"], width / 2)
+    assert table.meta["levels"] == "0.5 0.9"
+
+
+def test_too_few_stars_for_a_level_is_said(fitted_model, cloud):
+    table = fitted_model.estimate(cloud("three", seed=3), levels=(0.68, 0.99))
+    assert flagged(table, MassFlag.UNBOUNDED_INTERVAL).all()
+    assert np.all(table["mass_lower_99"] == 0)
+    assert np.all(np.isinf(table["mass_upper_99"]))
+    assert np.all(np.isfinite(table["mass_upper_68"]))
+    assert not flagged(fitted_model.estimate(cloud("three", seed=3), levels=(0.68,)), MassFlag.UNBOUNDED_INTERVAL).any()
+
+
+def test_stars_of_the_reference_set_are_flagged(fitted_model, cloud, caplog):
+    known, new = cloud("one", seed=1), cloud("three", seed=3)
+    with caplog.at_level(logging.WARNING, logger="stellarfm"):
+        table = fitted_model.estimate(MapSet.concatenate([known, new]))
+    assert flagged(table, MassFlag.IN_REFERENCE).tolist() == [True] * len(known) + [False] * len(new)
+    assert "36 of 72 windows show stars of the reference set" in caplog.text
+
+
+def test_missing_pixels_are_flagged(fitted_model, cloud):
+    windows = cloud("three", seed=3)[:4]
+    column = windows.column_density.copy()
+    column[1, :8] = np.nan
+    column[2, 12:20, 12:20] = np.nan
+    column[3] = np.nan
+    holed = MapSet(column, windows.velocity, windows.velocity_dispersion, windows.stars, windows.pixel_scale)
+    table = fitted_model.estimate(holed)
+    assert not any(flagged(table[:1], flag)[0] for flag in (MassFlag.LOW_COVERAGE, MassFlag.CENTRE_MISSING))
+    np.testing.assert_allclose(table["coverage"], [1, 0.75, 1 - 64 / 1024, 0], rtol=1e-6)
+    assert flagged(table, MassFlag.LOW_COVERAGE)[1]
+    assert flagged(table, MassFlag.CENTRE_MISSING).tolist()[:3] == [False, False, True]
+    assert table["flags"][3] == MassFlag.OUTSIDE_FIELD
+    assert np.isnan(table["mass"][3])
+    assert np.isnan(table["mass_upper_68"][3])
+    assert np.isnan(table["ood"][3])
+    assert not flagged(fitted_model.estimate(holed, min_coverage=0.5), MassFlag.LOW_COVERAGE)[1]
+
+
+def test_strange_windows_are_out_of_distribution(fitted_model, cloud):
+    new = cloud("three", seed=3)
+    usual = fitted_model.estimate(new)
+    assert flagged(usual, MassFlag.OUT_OF_DISTRIBUTION).mean() < 0.2
+    rows = np.arange(32)[:, None] * np.ones(32)
+    stripes = MapSet(
+        new.column_density * 10 ** (2 * np.sin(rows)),
+        new.velocity + 5 * np.cos(rows) * u.km / u.s,
+        new.velocity_dispersion,
+        new.stars,
+        new.pixel_scale,
+    )
+    strange = fitted_model.estimate(stripes)
+    assert flagged(strange, MassFlag.OUT_OF_DISTRIBUTION).all()
+    assert strange["ood"].min() > usual["ood"].max()
+
+
+def test_a_field_and_its_sources(fitted_model, field_with_stars):
+    maps, stars = field_with_stars()
+    table = fitted_model.estimate(maps, sources=stars)
+    assert table.colnames[:3] == ["star", "ra", "dec"]
+    assert np.all(np.diff(table["mass"]) > 0)
+    np.testing.assert_allclose(np.log10(table["mass"] / stars["mass"]).value, 0, atol=0.5)
+    assert not flagged(table, MassFlag.IN_REFERENCE).any()
+
+
+def test_sources_outside_the_field_have_no_mass(fitted_model, field_with_stars):
+    maps, stars = field_with_stars()
+    places = SkyCoord([*stars["ra"], 70 * u.deg], [*stars["dec"], 27.5 * u.deg])
+    table = fitted_model.estimate(maps, sources=places)
+    assert np.isnan(table["mass"][3])
+    assert table["flags"][3] == MassFlag.OUTSIDE_FIELD
+    assert np.all(np.isfinite(table["mass"][:3]))
+
+
+def test_without_sources_the_peaks_are_taken_and_said(fitted_model, field_with_stars, caplog):
+    maps, _ = field_with_stars()
+    with caplog.at_level(logging.INFO, logger="stellarfm"):
+        table = fitted_model.estimate(maps)
+    assert "peaks of the column density" in caplog.text
+    np.testing.assert_allclose([table["x_pixel"][0], table["y_pixel"][0]], [70, 24], atol=2)
+
+
+def test_windows_of_another_size_are_refused(fitted_model, cloud):
+    with pytest.raises(ModelError, match=r"expects \(32, 32\)"):
+        fitted_model.estimate(cloud(side=24))
+
+
+def test_nothing_to_estimate(fitted_model, cloud):
+    with pytest.raises(MapError, match="empty"):
+        fitted_model.estimate(cloud()[:0])
+
+
+def test_a_set_without_masses_cannot_be_fitted(cloud, tiny_encoder):
+    windows = cloud()
+    unlabelled = MapSet(
+        windows.column_density, windows.velocity, windows.velocity_dispersion, windows.stars, windows.pixel_scale
+    )
+    with pytest.raises(ModelError, match="no label kind"):
+        StellarModel.fit(unlabelled, encoder=tiny_encoder)
+
+
+def test_calibration_by_simulation_needs_several(cloud, tiny_encoder):
+    with pytest.raises(ModelError, match="by simulation needs two"):
+        StellarModel.fit(cloud(n_stars=3), encoder=tiny_encoder, calibration_by="simulation")
+
+
+def test_simulations_are_held_out_if_there_are_several(cloud, tiny_encoder):
+    windows = MapSet.concatenate([cloud("one", n_stars=3, seed=1), cloud("two", n_stars=3, seed=2)])
+    model = StellarModel.fit(windows, encoder=tiny_encoder)
+    assert model.calibration_by == "simulation"
+    assert json.loads(model.provenance()["options"])["calibration"]["by"] == "simulation"
+
+
+def test_unknown_encoder(cloud):
+    with pytest.raises(UnknownPluginError, match="did you mean resnet18"):
+        StellarModel.fit(cloud(), encoder="resnet81")
+
+
+def test_saved_and_loaded_models_say_the_same(fitted_model, model_directory, cloud):
+    new = cloud("three", seed=3)
+    started = time.perf_counter()
+    loaded = StellarModel.load(model_directory)
+    assert time.perf_counter() - started < 5
+    one, other = fitted_model.estimate(new), loaded.estimate(new)
+    for name in ("mass", "mass_lower_68", "mass_upper_68", "ood", "flags"):
+        np.testing.assert_array_equal(one[name], other[name])
+    assert loaded.cross_validation == fitted_model.cross_validation
+    assert len(other.meta["model_sha256"]) == 64
+    assert one.meta["model_sha256"] == "not saved"
+
+
+def test_all_options_survive(cloud, tmp_path, tiny_encoder):
+    model = StellarModel.fit(
+        cloud(n_stars=4),
+        encoder=tiny_encoder,
+        scaler=MapScaler(column_reference="window"),
+        readout=Readout(pooling=("class", "rings"), n_rings=2, symmetries=False, mirror=True),
+        regressor=MassRegressor(n_components=3, n_neighbors=2, neighbours="stars", standardise=True),
+        intervals=StarConformal(symmetric=True, scaled=True),
+    )
+    model.save(tmp_path / "model")
+    loaded = StellarModel.load(tmp_path / "model")
+    assert loaded.provenance() == {**model.provenance(), "model_sha256": loaded.sha256}
+    assert loaded.scaler.to_config() == model.scaler.to_config()
+    assert loaded.encoder.options == {"image_size": 32}
+    np.testing.assert_array_equal(loaded.features(cloud()), model.features(cloud()))
+
+
+def test_fitting_twice_gives_the_same_files(cloud, tmp_path, tiny_encoder):
+    windows = cloud(n_stars=4)
+    one, other = (
+        StellarModel.fit(windows, encoder=tiny_encoder, seed=1).save(tmp_path / name) for name in ("one", "other")
+    )
+    assert one.sha256 == other.sha256
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
+    assert StellarModel.fit(windows, encoder=tiny_encoder, seed=2).save(tmp_path / "third").sha256 != one.sha256
+
+
+def test_a_pretrained_encoder_is_found_by_directory_or_file(cloud, tmp_path, tiny_encoder):
+    encoder = FrozenEncoder.random(tiny_encoder, image_size=32, seed=9)
+    run = tmp_path / "run"
+    save_weights(encoder.module, run / "encoder.safetensors")
+    training = {"steps": 10, "dataset": "flames"}
+    (run / "encoder.json").write_text(
+        json.dumps({"encoder": tiny_encoder, "options": {"image_size": 32}, "training": training})
+    )
+    for choice in (run, run / "encoder.safetensors"):
+        model = StellarModel.fit(cloud(n_stars=3), encoder=choice)
+        assert model.encoder.training == training
+        np.testing.assert_array_equal(model.features(cloud()), self_made(cloud, encoder.rounded(), model))
+    assert "pretrained" in model.card()
+
+
+def self_made(cloud, encoder, model):
+    return model.readout.extract(encoder.module, model.scaler.transform(cloud()))
+
+
+@pytest.mark.parametrize(
+    ("record", "error", "match"),
+    [
+        (None, InputNotFoundError, "encoder.json: no such file"),
+        ("not json", ModelError, "encoder.json names no encoder"),
+        ("[]", ModelError, "encoder.json names no encoder"),
+        ('{"options": {}}', ModelError, "encoder.json names no encoder"),
+    ],
+)
+def test_a_directory_that_is_no_pretraining_run(tmp_path, record, error, match):
+    (tmp_path / "encoder.safetensors").write_bytes(b"")
+    if record is not None:
+        (tmp_path / "encoder.json").write_text(record)
+    with pytest.raises(error, match=match):
+        FrozenEncoder.find(tmp_path, image_size=32)
+
+
+def test_random_weights_leave_the_global_state_alone(tiny_encoder):
+    import torch
+
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    FrozenEncoder.random(tiny_encoder, image_size=32)
+    assert torch.rand(1) == expected
+
+
+def test_the_directory_holds_what_the_design_says(model_directory):
+    assert sorted(path.name for path in model_directory.iterdir()) == [
+        "README.md",
+        "config.json",
+        "encoder.safetensors",
+        "reference.fits",
+    ]
+    config = json.loads((model_directory / "config.json").read_text())
+    assert config["label_kind"] == "sink"
+    assert config["encoder"]["name"] == "test.tiny"
+    assert config["reference"]["stars"] == 24
+    assert config["reference"]["simulations"] == ["one", "two"]
+    assert "24 stars" in (model_directory / "README.md").read_text()
+
+
+def copy_of(directory, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in directory.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits"])
+def test_altered_files_are_refused(model_directory, tmp_path, name):
+    copy = copy_of(model_directory, tmp_path)
+    data = bytearray((copy / name).read_bytes())
+    data[-3000] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(ModelError, match=f"{name} was altered"):
+        StellarModel.load(copy)
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits", "config.json"])
+def test_missing_files_are_named(model_directory, tmp_path, name):
+    copy = copy_of(model_directory, tmp_path)
+    (copy / name).unlink()
+    with pytest.raises(ModelError, match=f"{name} is missing"):
+        StellarModel.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda c: c.pop("scaler"), "lacks scaler"),
+        (lambda c: c["files"].pop("reference.fits"), "lacks hashes"),
+        (lambda c: c.update(schema="other"), "has schema 'other'"),
+        (lambda c: c.update(schema_version=99), "99"),
+        (lambda c: c["encoder"].pop("options"), "incomplete or wrong"),
+        (lambda c: c["regressor"].update(surprise=1), "incomplete or wrong"),
+        (lambda c: c.update(files=None), "lacks hashes"),
+        (lambda c: c["windows"].update(pixels="many"), "incomplete or wrong"),
+    ],
+)
+def test_configurations_that_cannot_be_used(model_directory, tmp_path, edit, match):
+    copy = copy_of(model_directory, tmp_path)
+    config = json.loads((copy / "config.json").read_text())
+    edit(config)
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=match):
+        StellarModel.load(copy)
+
+
+def test_a_configuration_that_is_no_json(model_directory, tmp_path):
+    copy = copy_of(model_directory, tmp_path)
+    (copy / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"config\.json is not the configuration"):
+        StellarModel.load(copy)
+
+
+def test_no_such_directory(tmp_path):
+    with pytest.raises(InputNotFoundError, match="no such model directory"):
+        StellarModel.load(tmp_path / "nothing")
+
+
+def test_existing_directories_are_kept(fitted_model, model_directory, tmp_path):
+    copy = copy_of(model_directory, tmp_path)
+    with pytest.raises(OutputExistsError):
+        fitted_model.save(copy)
+    fitted_model.save(copy, overwrite=True)
+    assert StellarModel.load(copy).sha256 == StellarModel.load(model_directory).sha256
