@@ -13,6 +13,7 @@ star, adds the assumption that the final predictor, fitted on all stars, is no w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ def cross_fit(
     simulations: np.ndarray,
     by: str = "star",
     n_folds: int = 10,
+    relearn: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> CrossFit:
     """Predict each window with a regressor that saw neither its star nor, with ``by="simulation"``, its simulation.
 
@@ -67,6 +69,9 @@ def cross_fit(
         simulations.
     n_folds : int
         Folds of whole stars; simulations are left out one by one.
+    relearn : callable, optional
+        From the rows kept in a fold to the features (N, D) of all windows, for features that have learnt something
+        themselves (the scales of the maps); `X` is used where it is not given.
 
     Raises
     ------
@@ -82,8 +87,8 @@ def cross_fit(
     folds = GroupKFold(n_groups if by == "simulation" else min(n_folds, n_groups))
     residual, spread = np.empty(len(X)), np.empty(len(X))
     for kept, held in folds.split(X, groups=groups):
-        fitted = clone(regressor).fit(X[kept], mass[kept], stars=stars[kept])
-        said = fitted.consult(X[held])
+        known = X if relearn is None else relearn(kept)
+        said = clone(regressor).fit(known[kept], mass[kept], stars=stars[kept]).consult(known[held])
         residual[held], spread[held] = np.log10(mass[held]) - said.value, said.spread
     return CrossFit(residual, spread)
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
-from sklearn.base import clone
 from sklearn.metrics import r2_score
 
 from stellarfm import __version__
 from stellarfm.exceptions import ModelError, StellarFMError
-from stellarfm.inference.calibration import StarConformal, cross_fit
+from stellarfm.inference.calibration import StarConformal
 from stellarfm.inference.estimation import estimate_windows, mass_range
 from stellarfm.inference.features import Readout, extract_patches
+from stellarfm.inference.fitting import Learner, check_labels
 from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.novelty import PatchSummary, familiar_distance
+from stellarfm.inference.novelty import familiar_distance
 from stellarfm.inference.reference import Reference
 from stellarfm.inference.regression import MassRegressor
 from stellarfm.inference.results import build_date, file_sha256
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["StellarModel"]
 
 logger = logging.getLogger("stellarfm")
-
-#: Windows whose patches stand for the reference set; 512 of 64 patches each fix 32 components well.
-PATCH_WINDOWS = 512
 
 PACKAGES = ("stellarfm", "numpy", "scikit-learn", "astropy", "torch", "timm")
 
@@ -122,18 +119,20 @@ class StellarModel:
         ModelError, MapError, InputNotFoundError, PluginError
         """
         by = calibration_by or ("simulation" if len(set(mapset.stars["simulation"])) > 1 else "star")
-        pixels, label_kind = _checked(mapset)
+        pixels, label_kind = check_labels(mapset)
         frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
-        scaler = (scaler or MapScaler()).fit(mapset)
         readout = readout or Readout()
-        images = scaler.transform(mapset)
-        features = readout.extract(frozen.module, images)
-        patches = _patch_summary(frozen, images, seed)
+        learner = Learner(
+            frozen, scaler or MapScaler(), readout, regressor or MassRegressor(), intervals or StarConformal(), by, seed
+        )
+        fitted_scaler, fitted_regressor, fitted_intervals, reference = learner.learn(mapset)
         return cls(
             frozen,
-            scaler,
+            fitted_scaler,
             readout,
-            *_learn(mapset, features, patches, regressor or MassRegressor(), intervals or StarConformal(), by),
+            fitted_regressor,
+            fitted_intervals,
+            reference,
             pixels=pixels,
             pixel_scale=mapset.pixel_scale,
             depth=mapset.depth,
@@ -345,46 +344,3 @@ class StellarModel:
             f"RMSE {score['rmse_dex']:.2f} dex\n"
             f"- made by stellarfm {__version__}\n"
         )
-
-
-def _checked(mapset: MapSet) -> tuple[int, str]:
-    """Side of the windows and label kind of a map set that can be fitted."""
-    n_y, n_x = mapset.column_density.shape[1:]
-    if mapset.label_kind is None:
-        raise ModelError("the map set has no label kind, so no masses to learn from; expected 'sink' or 'star'")
-    if n_y != n_x:
-        raise ModelError(f"windows of {n_y} x {n_x} pixels; expected square ones")
-    return n_x, mapset.label_kind
-
-
-def _patch_summary(encoder: FrozenEncoder, images: np.ndarray, seed: int) -> PatchSummary:
-    """Summary of the patches of some windows of the reference set."""
-    chosen = np.random.default_rng(seed).permutation(len(images))[:PATCH_WINDOWS]
-    patches = extract_patches(encoder.module, images[np.sort(chosen)])
-    return PatchSummary.fit(patches.reshape(-1, patches.shape[-1]))
-
-
-def _learn(
-    mapset: MapSet,
-    features: np.ndarray,
-    patches: PatchSummary,
-    regressor: MassRegressor,
-    intervals: StarConformal,
-    by: str,
-) -> tuple[MassRegressor, StarConformal, Reference]:
-    """Head, intervals and reference set from the features of all windows."""
-    mass = np.asarray(mapset.stars["mass"].to_value(u.solMass), dtype=np.float64)
-    simulations, groups = np.asarray(mapset.stars["simulation"]).astype(str), mapset.groups
-    crossed = cross_fit(regressor, features, mass, stars=groups, simulations=simulations, by=by)
-    fitted = clone(regressor).fit(features, mass, stars=groups)
-    reference = Reference(
-        features=features,
-        mass=mass,
-        star=np.asarray(mapset.stars["star"]).astype(str),
-        simulation=simulations,
-        residual=crossed.residual,
-        spread=crossed.spread,
-        distance=fitted.consult(features, exclude=groups).distance,
-        patches=patches,
-    )
-    return fitted, clone(intervals).fit(crossed.residual, crossed.spread, stars=groups), reference

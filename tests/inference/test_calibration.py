@@ -139,6 +139,22 @@ def test_features_that_only_tell_stars_apart_are_worth_nothing(windows):
     assert residual.std() > 0.8 * np.log10(mass).std()
 
 
+def test_features_that_learn_are_learnt_anew_in_each_fold(windows):
+    X, mass, stars, simulations = windows
+    seen = []
+
+    def relearn(kept):
+        seen.append(set(simulations[kept]))
+        return X
+
+    plain = cross_fit(MassRegressor(), X, mass, stars=stars, simulations=simulations, by="simulation")
+    again = cross_fit(
+        MassRegressor(), 0 * X, mass, stars=stars, simulations=simulations, by="simulation", relearn=relearn
+    )
+    assert sorted(map(sorted, seen)) == [["a"], ["b"]]
+    np.testing.assert_array_equal(plain.residual, again.residual)
+
+
 @pytest.mark.parametrize(("by", "match"), [("simulation", "needs two or more"), ("window", "choose 'star'")])
 def test_impossible_groups(windows, by, match):
     X, mass, stars, _ = windows

@@ -150,6 +150,22 @@ def test_simulations_are_held_out_if_there_are_several(cloud, tiny_encoder):
     assert json.loads(model.provenance()["options"])["calibration"]["by"] == "simulation"
 
 
+def test_held_out_simulations_do_not_set_the_scales(cloud, tiny_encoder, monkeypatch):
+    windows = MapSet.concatenate(
+        [cloud(name, n_stars=3, seed=seed) for seed, name in enumerate(["one", "two", "three"])]
+    )
+    fitted_on = []
+    fit = MapScaler.fit
+
+    def spy(self, mapset):
+        fitted_on.append("".join(dict.fromkeys(name[0:2] for name in mapset.stars["simulation"])))
+        return fit(self, mapset)
+
+    monkeypatch.setattr(MapScaler, "fit", spy)
+    StellarModel.fit(windows, encoder=tiny_encoder, calibration_by="simulation")
+    assert sorted(fitted_on) == ["onth", "ontw", "ontwth", "twth"]
+
+
 def test_unknown_encoder(cloud):
     with pytest.raises(UnknownPluginError, match="did you mean resnet18"):
         StellarModel.fit(cloud(), encoder="resnet81")
