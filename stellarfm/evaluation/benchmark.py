@@ -156,7 +156,7 @@ def held_out_masses(
     bar = tqdm(tasks, disable=True if quiet else None, unit="fit", leave=False)
     rows = [_predict_fold(windows, fold, method, by=by, number=number) for by, number, fold, method in bar]
     table = vstack(rows, metadata_conflicts="silent")
-    table.meta.update(label_kind=windows.label_kind, simulations=windows.simulation)
+    table.meta.update(labels=windows.label_kind, runs=windows.simulation)  # FITS keywords: eight letters
     return table
 
 

@@ -96,9 +96,7 @@ def _training(model: StellarModel) -> str:
     if not model.encoder.training:
         return "The weights are random: this encoder was never trained.\n"
     record = json.dumps(model.encoder.training, indent=2)
-    return (
-        f"Pretrained without labels, on synthetic images alone; no map of a cloud was used.\n\n```json\n{record}\n```\n"
-    )
+    return f"Pretrained without labels; the record:\n\n```json\n{record}\n```\n"
 
 
 def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> str:

@@ -18,8 +18,8 @@ STATISTICS = [
     for name in ("log_column_mean", "log_column_scatter", "log_dispersion_mean", "velocity_scatter")
     for ring in range(N_RINGS)
 ]
-# Innermost ring: the 2 x 2 pixels about the star and their neighbours, 1.5 pixels of the 32 from centre to edge.
-_EDGES = np.concatenate([[0.0], np.geomspace(1.5 / 32, 1.0, N_RINGS)])
+#: Radius of the innermost ring in pixels; with it no ring of a window of 32 or more pixels is empty.
+INNERMOST = 1.5
 
 
 def ring_weights(shape: tuple[int, int]) -> np.ndarray:
@@ -33,12 +33,12 @@ def ring_weights(shape: tuple[int, int]) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Zeros and ones, shape (`N_RINGS`, rows * columns). Edges are spaced evenly in log radius up to the inscribed
+        Zeros and ones, shape (`N_RINGS`, rows * columns). Edges are evenly spaced in log radius up to the inscribed
         circle, because a star's own gas lies in the central pixels; corners belong to no ring.
     """
     rows, columns = (np.arange(side) - (side - 1) / 2 for side in shape)
-    radius = np.hypot(rows[:, None], columns[None, :]) / (min(shape) / 2)
-    ring = np.digitize(radius.ravel(), _EDGES) - 1
+    edges = np.concatenate([[0.0], np.geomspace(INNERMOST, min(shape) / 2, N_RINGS)])
+    ring = np.digitize(np.hypot(rows[:, None], columns[None, :]).ravel(), edges) - 1
     return (ring == np.arange(N_RINGS)[:, None]).astype(float)
 
 

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression
+
+from stellarfm.evaluation.baselines import (
+    LogMassRegressor,
+    Method,
+    Nothing,
+    Statistics,
+    mean_of_training,
+    statistics_boosting,
+    usual_methods,
+)
+from stellarfm.evaluation.benchmark import benchmark_model, compare, held_out_masses, run_benchmark, score_table, thin
+from stellarfm.evaluation.report import model_card, report
+from stellarfm.exceptions import MapError
+from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.regression import LogMass
+from stellarfm.maps import MapSet
+
+
+@pytest.fixture(scope="module")
+def clouds(cloud):
+    names = ("one", "two", "three")
+    return MapSet.concatenate([cloud(name, n_stars=20, seed=seed) for seed, name in enumerate(names)])
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return Method("linear", Statistics(), LogMassRegressor(LinearRegression()))
+
+
+@pytest.fixture(scope="module")
+def found(clouds, linear):
+    return run_benchmark(clouds, [linear, mean_of_training()])
+
+
+class Memory(BaseEstimator):
+    """Knows the mass of every group it was shown; asserts that it was never shown the one it is asked for."""
+
+    def fit(self, X, mass, *, stars):
+        self.shown_ = set(X[:, 0])
+        return self
+
+    def consult(self, X):
+        assert not self.shown_ & set(X[:, 0])
+        return LogMass(*np.zeros((3, len(X))))
+
+
+class GroupNumbers(Nothing):
+    """The group of each window as its feature, by star or by simulation."""
+
+    def __init__(self, windows, by):
+        names = windows.groups if by == "star" else np.asarray(windows.stars["simulation"])
+        self.number = {name: float(k) for k, name in enumerate(np.unique(names))}
+        self.by = by
+
+    def transform(self, windows):
+        names = windows.groups if self.by == "star" else np.asarray(windows.stars["simulation"])
+        return np.array([[self.number[name]] for name in names])
+
+
+@pytest.mark.parametrize("by", ["star", "simulation"])
+def test_no_group_is_shown_before_it_is_asked_for_not_even_to_calibrate(clouds, by):
+    held_out_masses(clouds, [Method("memory", GroupNumbers(clouds, by), Memory())], splits=[by])
+
+
+def test_features_are_learnt_from_the_training_side_alone(clouds):
+    seen = []
+
+    class Spy(Nothing):
+        def fit(self, windows):
+            seen.append(set(windows.stars["simulation"]))
+            return self
+
+    held_out_masses(clouds, [Method("spy", Spy(), mean_of_training().regressor)], splits=["simulation"])
+    assert sorted(map(sorted, seen)) == [["one", "three"], ["one", "two"], ["three", "two"]]
+
+
+def test_every_window_is_predicted_once_by_each_method_and_split(clouds, found):
+    for by in ("star", "simulation"):
+        for name in ("linear", "mean of the training stars"):
+            part = found.predictions[(found.predictions["split"] == by) & (found.predictions["method"] == name)]
+            assert sorted(part["group"]) == sorted(clouds.groups)
+    assert found.predictions["mass"].unit == u.solMass
+
+
+def test_what_can_be_learnt_is_learnt_and_the_mean_is_worth_nothing(found):
+    r2 = {(row["split"], row["method"]): row["r2"] for row in found.scores}
+    assert r2["star", "linear"] > 0.9
+    assert r2["simulation", "linear"] > 0.9
+    assert r2["star", "mean of the training stars"] < 0.05
+
+
+def test_intervals_hold(found):
+    for row in found.scores:
+        assert 0.55 < row["star_coverage_68"] < 0.95
+        assert row["star_coverage_95"] > 0.88
+        assert row["half_width_95"] > row["half_width_68"]
+
+
+def test_the_mean_is_that_of_the_training_side(clouds, found):
+    part = found.predictions
+    part = part[(part["split"] == "simulation") & (part["method"] == "mean of the training stars")]
+    others = np.asarray(clouds.stars["simulation"]) != "one"
+    expected = np.log10(clouds.stars["mass"][others].value).mean()
+    np.testing.assert_allclose(np.log10(part["mass"][part["simulation"] == "one"].value), expected)
+
+
+def test_comparison_says_who_wins(found):
+    assert list(found.differences["other"]) == ["mean of the training stars"] * 2
+    assert np.all(found.differences["low"] > 0)
+    reverse = compare(found.predictions, "mean of the training stars")
+    np.testing.assert_allclose(reverse["difference"], -found.differences["difference"])
+    assert "**better than**" in report(found)
+
+
+def test_the_report_sorts_by_r2_and_calls_a_loser_a_loser(clouds, linear):
+    lost = run_benchmark(clouds, [mean_of_training(), linear], splits=["star"])
+    text = report(lost)
+    assert text.index("| linear") < text.index("| mean of the training stars")
+    assert "**worse than** *linear*" in text
+
+
+def test_repeated_runs_agree(clouds, linear):
+    one, two = (score_table(held_out_masses(clouds, [statistics_boosting()], splits=["star"], n_folds=2)) for _ in "ab")
+    assert one["r2"][0] == two["r2"][0]
+
+
+def test_thinning_keeps_every_star(clouds):
+    few = thin(clouds, per_star=2)
+    names, counts = np.unique(few.groups, return_counts=True)
+    assert set(names) == set(clouds.groups)
+    assert set(counts) == {2}
+
+
+def test_windows_without_masses_are_refused(clouds):
+    from dataclasses import replace
+
+    with pytest.raises(MapError, match="no masses"):
+        held_out_masses(replace(clouds, label_kind=None), [mean_of_training()])
+
+
+def test_one_simulation_cannot_be_left_out(cloud):
+    with pytest.raises(MapError, match="single group"):
+        held_out_masses(cloud("one"), [mean_of_training()], splits=["simulation"])
+
+
+def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readout(tiny_encoder):
+    random = FrozenEncoder.random(tiny_encoder, image_size=32)
+    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
+    names = [method.name for method in usual_methods(trained, pixels=32)]
+    assert names[:2] == ["test.tiny, pretrained", "test.tiny, random weights"]
+    assert [method.name for method in usual_methods(random, pixels=32)] == names[1:]
+
+
+def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
+    """The reference set of the model holds these stars; a leak would give R2 of 1."""
+    windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
+    remembered = fitted_model.regressor.consult(fitted_model.features(windows)).value
+    np.testing.assert_allclose(10**remembered, windows.stars["mass"].value, rtol=1e-4)
+    found = benchmark_model(windows, model=fitted_model, quick=True)
+    judged = found.predictions[found.predictions["method"] == found.predictions["method"][0]]
+    assert "random" in judged["method"][0]
+    assert len(judged) == 2 * len(windows)
+    assert np.median(np.abs(np.log10(judged["mass"] / judged["mass_true"]))) > 0.01
+    card = model_card(fitted_model, found, command="stellarfm benchmark a.h5")
+    for text in ("`stellarfm benchmark a.h5`", "never trained", "sink masses", "| hand-made statistics", "## Limits"):
+        assert text in card

@@ -1,0 +1,18 @@
+"""The numbers that were measured before this package existed, on the real clouds."""
+
+import pytest
+
+from stellarfm.evaluation.baselines import mean_of_training, statistics_boosting
+from stellarfm.evaluation.benchmark import held_out_masses, score_table
+from stellarfm.maps import MapSet
+
+
+@pytest.mark.shared_data
+def test_statistics_and_boosting_reach_what_was_measured(shared_data):
+    windows = MapSet.concatenate([MapSet.read(path) for path in sorted((shared_data / "clouds").glob("cloud-?.h5"))])
+    scores = score_table(held_out_masses(windows, [statistics_boosting(), mean_of_training()], splits=["simulation"]))
+    assert scores["n_stars"][0] == 164
+    assert scores["r2"][0] == pytest.approx(0.27, abs=0.06)
+    assert scores["r2"][1] < 0
+    assert scores["coverage_68"][0] == pytest.approx(0.68, abs=0.1)
+    assert scores["coverage_95"][0] > 0.92
