@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -139,14 +140,13 @@ class Stop(Callback):
     def __init__(self, *, max_hours: float | None) -> None:
         self.deadline = time.monotonic() + max_hours * 3600 if max_hours is not None else float("inf")
         self.reason: str | None = None
-        self.handlers: dict[int, Any] = {}
+        self.before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take over the two signals (from the main thread only: Python allows no other)."""
-        try:
-            self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:
-            self.handlers = {}
+        """Take the two signals over from Lightning (from the main thread only: Python allows no other)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self.before:
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
         self.reason = signal.Signals(number).name
@@ -161,9 +161,10 @@ class Stop(Callback):
             trainer.should_stop = True
 
     def restore(self) -> None:
-        """Give the signals back."""
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        """Give the signals back to whom they belonged before the run."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
 
 
 class Progress(Callback):

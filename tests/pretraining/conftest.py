@@ -5,6 +5,7 @@ import pytest
 MODULE = '''
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Waves(PretrainingDataset):
 
     def image(self, index):
         self.made += 1
-        if self.trap and os.path.exists(self.trap) and self.made > int(open(self.trap).read()):
+        if self.trap and os.path.exists(self.trap) and self.made > int(Path(self.trap).read_text()):
             os.remove(self.trap)
             os.kill(os.getpid(), self.kind)
         rng = np.random.default_rng([self.seed, index])

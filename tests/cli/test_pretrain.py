@@ -1,0 +1,65 @@
+"""The command: options override the recipe, errors are one line."""
+
+import pytest
+
+from stellarfm.cli.main import main
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Catch what the command asks of `pretrain`."""
+    calls = []
+
+    def pretrain(**arguments):
+        calls.append(arguments)
+        return arguments["output"] / "encoder.safetensors"
+
+    monkeypatch.setattr("stellarfm.pretraining.training.pretrain", pretrain)
+    return calls
+
+
+BASE = ["pretrain", "--encoder", "dinov2-vit-tiny8", "--dataset", "flames", "--method", "dinov2"]
+
+
+def test_options_override_the_recipe(asked, tmp_path, capsys):
+    options = ["--config", "tiny8-64", "--steps", "3", "--batch-size", "2", "--size", "32", "--seed", "5"]
+    more = ["--checkpoint-steps", "1", "--max-hours", "0.5", "--workers", "0", "--torch-threads", "1"]
+    assert main([*BASE, *options, *more, "--output", str(tmp_path / "run")]) == 0
+    recipe = asked[0]["recipe"]
+    assert (recipe.steps, recipe.batch_size, recipe.size, recipe.seed) == (3, 2, 32, 5)
+    assert (recipe.checkpoint_steps, recipe.max_hours, recipe.workers, recipe.torch_threads) == (1, 0.5, 0, 1)
+    assert recipe.method["global_size"] == 40
+    assert "encoder.safetensors" in capsys.readouterr().err
+
+
+def test_the_other_options_are_passed_on(asked, tmp_path):
+    options = ["--resume", "--init", "w.safetensors", "--devices", "2", "--quiet"]
+    assert main([*BASE, *options, "--output", str(tmp_path / "run")]) == 0
+    call = asked[0]
+    assert call["resume"]
+    assert not call["overwrite"]
+    assert (str(call["init"]), call["devices"], call["progress"]) == ("w.safetensors", 2, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "nothing"], "neither a file nor a recipe"),
+        (["--steps", "0"], "steps is 0; expected at least 1"),
+        (["--resume"], "holds no checkpoint to resume"),
+        (["--resume", "--overwrite"], "either --resume or --overwrite"),
+        (["--init", "nothing.safetensors"], "nothing.safetensors: no such file"),
+        (["--devices", "0"], "devices is 0; expected at least 1"),
+    ],
+)
+def test_errors_are_one_line(options, message, tmp_path, capsys):
+    assert main([*BASE, *options, "--output", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_output(tmp_path, capsys):
+    assert main([*BASE, "--output", str(tmp_path)]) == 1
+    assert "--overwrite" in capsys.readouterr().err
