@@ -28,14 +28,16 @@ def last_checkpoint(folder: Path) -> Path | None:
 class RunLog(Callback):
     """One line of ``log.csv`` every so many steps; also stops a run that has collapsed.
 
-    Lines beyond the step from which a run continues are removed, so that the log tells one story.
+    Lines beyond the step from which a run continues are removed, so that the log tells one story. Every run begins with
+    a DINO loss near ln K, so that a collapse is looked for after step `settled` only.
     """
 
-    def __init__(self, path: Path, *, every: int, images: int, prototypes: int | None) -> None:
+    def __init__(self, path: Path, *, every: int, images: int, prototypes: int | None, settled: int) -> None:
         self.path = path
         self.every = every
         self.images = images
         self.prototypes = prototypes
+        self.settled = settled
         self.clock = (0, 0.0)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -55,7 +57,7 @@ class RunLog(Callback):
         if step % self.every and step < module.recipe.steps:
             return
         values = {name: float(value) for name, value in module.values.items()}
-        check_health(values, step=step, prototypes=self.prototypes)
+        check_health(values, step=step, prototypes=self.prototypes if step > self.settled else None)
         if trainer.is_global_zero:
             self._add(
                 {"step": step, **values, "learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
@@ -164,7 +166,7 @@ class Stop(Callback):
         """Give the signals back to whom they belonged before the run."""
         if threading.current_thread() is threading.main_thread():
             for number, handler in self.before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 class Progress(Callback):

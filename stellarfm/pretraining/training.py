@@ -144,10 +144,9 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, 
     """Run Lightning's loop with our callbacks."""
     recipe = export.recipe
     stop = Stop(max_hours=recipe.max_hours)
-    prototypes = getattr(module.method, "prototypes", None)
     callbacks = [
         stop,
-        RunLog(export.folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size, prototypes=prototypes),
+        _run_log(module, export, images_per_device=recipe.batch_size // devices),
         Checkpoints(export.folder / "checkpoints", every=recipe.checkpoint_steps, export=export),
         *([Progress(images=recipe.batch_size)] if progress else []),
     ]
@@ -159,6 +158,7 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, 
         precision=recipe.precision,  # type: ignore[arg-type]
         callbacks=callbacks,
         default_root_dir=export.folder,
+        use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -172,6 +172,18 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, 
         log.warning(
             "stopped by %s at step %d of %d; --resume continues", stop.reason, trainer.global_step, recipe.steps
         )
+
+
+def _run_log(module: PretrainingModule, export: Export, *, images_per_device: int) -> RunLog:
+    """The log; it can see a collapse where the method has prototypes and a rank can be measured."""
+    recipe = export.recipe
+    return RunLog(
+        export.folder / "log.csv",
+        every=recipe.log_steps,
+        images=recipe.batch_size,
+        prototypes=getattr(module.method, "prototypes", None) if images_per_device >= 8 else None,
+        settled=max(recipe.warmup_steps, recipe.steps // 10),
+    )
 
 
 def _description(plugins: dict[str, str], recipe: Recipe) -> dict[str, Any]:

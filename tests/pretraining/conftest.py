@@ -42,6 +42,11 @@ class Waves(PretrainingDataset):
         return (0.5 + 0.5 * np.stack(waves)).astype(np.float32)
 
 
+class Grey(Waves):
+    def image(self, index):
+        return np.full((self.channels, self.size, self.size), 0.5, np.float32)
+
+
 class Darkness(Waves):
     def image(self, index):
         return np.full((self.channels, self.size, self.size), np.nan, np.float32)
@@ -57,7 +62,7 @@ def plugins(distribution, tmp_path):
         folder=folder,
         modules={"tiny_plugins": MODULE},
         encoders={"micro": "tiny_plugins:Micro"},
-        datasets={"waves": "tiny_plugins:Waves", "darkness": "tiny_plugins:Darkness"},
+        datasets={"waves": "tiny_plugins:Waves", "darkness": "tiny_plugins:Darkness", "grey": "tiny_plugins:Grey"},
     )
     return folder
 
