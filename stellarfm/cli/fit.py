@@ -25,11 +25,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--encoder", required=True, metavar="NAME|DIR", help="output of pretrain, or a plugin (random weights)"
     )
-    p.add_argument("--pooling", nargs="+", default=["class"], choices=("class", "mean", "rings"), help="how to read it")
+    p.add_argument(
+        "--pooling",
+        nargs="+",
+        default=["rings"],
+        choices=("class", "mean", "rings"),
+        help="how to read it (default: rings)",
+    )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
-    p.add_argument("--neighbours", default="windows", choices=("windows", "stars"), help="who votes (default: windows)")
-    p.add_argument("--k", type=int, default=5, metavar="K", help="how many of them (default: 5)")
-    p.add_argument("--components", type=int, default=64, metavar="P", help="most principal components (default: 64)")
+    p.add_argument("--neighbours", default="stars", choices=("windows", "stars"), help="who votes (default: stars)")
+    p.add_argument("--k", type=int, default=20, metavar="K", help="how many of them (default: 20)")
+    p.add_argument("--components", type=int, default=16, metavar="P", help="most principal components (default: 16)")
     p.add_argument("--calibration-by", choices=("star", "simulation"), help="what is held out to learn the intervals")
     p.add_argument("--seed", type=int, default=0, help="of random weights and choices (default: 0)")
     add_output_options(p, what="directory of the model")

@@ -26,9 +26,13 @@ VELOCITY_CHANNEL = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """How a window becomes one vector: the options of `extract`, kept with a model."""
+    """How a window becomes one vector: the options of `extract`, kept with a model.
 
-    pooling: tuple[str, ...] = ("class",)
+    Rings are the default: the star is in the centre of its window, and where the gas lies around it is what tells its
+    mass.
+    """
+
+    pooling: tuple[str, ...] = ("rings",)
     n_rings: int = 4
     symmetries: bool = False
     mirror: bool = False

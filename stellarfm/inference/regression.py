@@ -36,6 +36,11 @@ class LogMass(NamedTuple):
 class MassRegressor(RegressorMixin, BaseEstimator):
     """Distance-weighted k nearest neighbours of log10 mass in whitened principal components (arXiv:2510.24159).
 
+    The paper keeps all components and asks the five nearest windows: ``n_components=None, n_neighbors=5,
+    neighbours="windows"``. It was tested on other windows of the same stars. For stars never seen the defaults here
+    are better: with a ViT-Ti/8 of random weights on the clouds a, b and c, read in rings, R2 of log mass is 0.21 by
+    star and 0.03 by cloud, against 0.14 and -0.70 with five windows and 64 components.
+
     Parameters
     ----------
     n_components : int or None
@@ -64,9 +69,9 @@ class MassRegressor(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        n_components: int | None = 64,
-        n_neighbors: int = 5,
-        neighbours: str = "windows",
+        n_components: int | None = 16,
+        n_neighbors: int = 20,
+        neighbours: str = "stars",
         standardise: bool = False,
     ) -> None:
         self.n_components = n_components

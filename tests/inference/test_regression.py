@@ -23,7 +23,7 @@ def test_is_the_published_pipeline(windows):
     pca = PCA(whiten=True).fit(X)
     theirs = KNeighborsRegressor(5, weights="distance").fit(pca.transform(X), np.log10(mass))
     queries = X + 0.1
-    ours = MassRegressor(n_components=None).fit(X, mass).predict(queries)
+    ours = MassRegressor(n_components=None, n_neighbors=5, neighbours="windows").fit(X, mass).predict(queries)
     np.testing.assert_allclose(ours, 10 ** theirs.predict(pca.transform(queries)), rtol=1e-6)
 
 

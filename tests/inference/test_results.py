@@ -57,7 +57,7 @@ def test_fits_header_tells_where_masses_come_from(masses, tmp_path):
         assert header["LEVELS"] == "0.68 0.99"
         assert header["INPUT1"] == "field.fits"
         assert header["INSHA1"] == hashlib.sha256(b"maps").hexdigest()
-        assert '"pooling": ["class"]' in header["OPTIONS"]
+        assert '"pooling": ["rings"]' in header["OPTIONS"]
         assert "DATE" not in header
         assert "CHECKSUM" in header
         assert header[f"TUNIT{masses.colnames.index('mass') + 1}"] == "solMass"
