@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -182,11 +183,22 @@ def _predict_fold(windows: MapSet, fold: Fold, method: Method, *, by: str, numbe
 def _calibrated(method: Method, X: np.ndarray, mass: np.ndarray, train: MapSet, *, by: str) -> StarConformal:
     """Conformal intervals from training windows alone, held out within the training side as the test side will be.
 
-    A single training simulation cannot be held out; its stars are.
+    A single training simulation cannot be held out; its stars are. As in a model, a simulation that is held out to
+    calibrate does not set the scales either.
     """
     simulations = np.asarray(train.stars["simulation"]).astype(str)
     unit = by if len(np.unique(simulations)) > 1 else "star"
-    found = cross_fit(method.regressor, X, mass, stars=train.groups, simulations=simulations, by=unit)
+    found = cross_fit(
+        method.regressor,
+        X,
+        mass,
+        stars=train.groups,
+        simulations=simulations,
+        by=unit,
+        relearn=(lambda kept: copy(method.features).fit(train[kept]).transform(train))
+        if unit == "simulation"
+        else None,
+    )
     return StarConformal().fit(found.residual, found.spread, stars=train.groups)
 
 
