@@ -188,6 +188,10 @@ def _calibrated(method: Method, X: np.ndarray, mass: np.ndarray, train: MapSet, 
     """
     simulations = np.asarray(train.stars["simulation"]).astype(str)
     unit = by if len(np.unique(simulations)) > 1 else "star"
+
+    def relearn(kept: np.ndarray) -> np.ndarray:
+        return copy(method.features).fit(train[kept]).transform(train)
+
     found = cross_fit(
         method.regressor,
         X,

@@ -3,7 +3,8 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from stellarfm.evaluation.statistics import N_RINGS, STATISTICS, radial_statistics, ring_weights
+from stellarfm.evaluation.statistics import STATISTICS, radial_statistics
+from stellarfm.inference.profiles import N_RINGS, ring_weights
 from stellarfm.maps import MapSet
 
 
