@@ -22,7 +22,7 @@ class EncoderConformance(Conformance):
 
     contract = Encoder
     required_options = ("in_channels",)
-    max_parameters: ClassVar[int] = 25_000_000
+    max_parameters: ClassVar[int] = 12_000_000
 
     def build(self, **changes: Any) -> Any:
         """The encoder in evaluation mode, its weights drawn with seed 0."""
