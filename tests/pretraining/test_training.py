@@ -159,10 +159,13 @@ def test_another_recipe_cannot_resume(undisturbed, recipe):
         run(undisturbed.parent, recipe.replace(batch_size=4, method={}), resume=True)
 
 
-def test_a_damaged_checkpoint(undisturbed, recipe):
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_a_damaged_checkpoint(undisturbed, recipe, damage):
     checkpoint = undisturbed.parent / "checkpoints/step-00000006.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(PretrainingError, match="cannot be read"):
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    checkpoint.write_bytes(content[:1000] if damage == "truncated" else content)
+    with pytest.raises(PretrainingError, match="step-00000006.ckpt is damaged"):
         run(undisturbed.parent, recipe, resume=True)
 
 
