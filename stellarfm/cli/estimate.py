@@ -64,9 +64,13 @@ def _sources(args: argparse.Namespace) -> QTable | None:
 
 
 def _summary(table: QTable, args: argparse.Namespace) -> str:
-    """How many masses were written, and how often each flag is set."""
+    """How many stars got a mass, and how often each flag is set."""
+    import numpy as np
+
     from stellarfm.inference import MassFlag
 
     counts = {flag.name: int(((table["flags"] & flag) > 0).sum()) for flag in MassFlag}
     raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    return f"wrote {args.output}: {len(table)} {table.meta['label_kind']} masses; flags: {raised or 'none'}"
+    known = int(np.isfinite(table["mass"].value).sum())
+    kind = table.meta["label_kind"]
+    return f"wrote {args.output}: {kind} masses of {known} of {len(table)} stars; flags: {raised or 'none'}"

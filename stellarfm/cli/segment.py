@@ -24,6 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_field_options(p)
     p.add_argument("--segments", type=int, default=6, metavar="K", help="how many (default: 6)")
+    p.add_argument(
+        "--pixel-scale", metavar='"0.002 pc"', help="of the tiles (default: the model's, finer for small fields)"
+    )
     p.add_argument("--model", type=Path, metavar="DIR", help="output of fit (default: the bundled model)")
     p.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
     add_output_options(p, what="segmentation (FITS)")
@@ -34,11 +37,13 @@ def run(args: argparse.Namespace) -> None:
     """Read field and model, segment, write."""
     from stellarfm.inference import StellarModel
     from stellarfm.inference.results import record_inputs
+    from stellarfm.maps.units import as_length
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
-    maps = read_field(args)
-    segmentation = StellarModel.load(args.model).segment(maps, segments=args.segments, seed=args.seed)
+    maps, model = read_field(args), StellarModel.load(args.model)
+    scale = as_length(args.pixel_scale, what="pixel scale") if args.pixel_scale else None
+    segmentation = model.segment(maps, segments=args.segments, pixel_scale=scale, seed=args.seed)
     record_inputs(segmentation.meta, field_paths(args))
     segmentation.write(args.output, overwrite=args.overwrite)
     say(_summary(segmentation, args), args)

@@ -22,6 +22,12 @@ __all__ = ["estimate_windows"]
 
 logger = logging.getLogger("stellarfm")
 
+#: Windows with fewer usable pixels than this get no mass: it would be that of the blanks.
+LEAST_COVERAGE = 0.1
+
+#: Flags that say why there is no mass; without a mass the others say nothing.
+NO_MASS = MassFlag.OUTSIDE_FIELD | MassFlag.TOO_FEW_PIXELS
+
 #: A mass is at the edge of what is known if fewer reference stars than this are heavier, or lighter.
 STARS_AT_EDGE = 5
 
@@ -41,14 +47,14 @@ def estimate_windows(
     flags[np.any([~np.isfinite(upper) for _, upper in offsets.values()], axis=0)] |= MassFlag.UNBOUNDED_INTERVAL
     if not independent:
         flags[_known(model, windows)] |= MassFlag.IN_REFERENCE
-    outside = (flags & MassFlag.OUTSIDE_FIELD) > 0
+    unknown = _usable(windows) < LEAST_COVERAGE
     return mass_table(
         windows.stars,
-        log_mass=np.where(outside, np.nan, said.value),
+        log_mass=np.where(unknown, np.nan, said.value),
         offsets=offsets,
         coverage=_usable(windows),
-        ood=np.where(outside, np.nan, said.distance / model.familiar_distance),
-        flags=np.where(outside, MassFlag.OUTSIDE_FIELD, flags),
+        ood=np.where(unknown, np.nan, said.distance / model.familiar_distance),
+        flags=np.where(unknown, flags & NO_MASS, flags),
         meta=model.provenance(),
     )
 
@@ -64,6 +70,7 @@ def _coverage_flags(windows: MapSet, min_coverage: float) -> np.ndarray:
     side = windows.mask.shape[-1]
     centre = slice(3 * side // 8, side - 3 * side // 8)
     flags = np.where(coverage == 0, MassFlag.OUTSIDE_FIELD, 0)
+    flags |= np.where((coverage > 0) & (coverage < LEAST_COVERAGE), MassFlag.TOO_FEW_PIXELS, 0)
     flags |= np.where(coverage < min_coverage, MassFlag.LOW_COVERAGE, 0)
     flags |= np.where(windows.mask[:, centre, centre].mean(axis=(1, 2)) > 0.5, MassFlag.CENTRE_MISSING, 0)
     return flags

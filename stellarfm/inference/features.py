@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from stellarfm.exceptions import ModelError
+from stellarfm.inference.profiles import N_RINGS, image_profiles
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["POOLINGS", "Readout", "extract", "extract_patches"]
 
 #: Ways to read one vector from an encoder.
-POOLINGS = ("class", "mean", "rings")
+POOLINGS = ("class", "mean", "rings", "profiles")
 
 #: The channel whose sign turns when the line of sight is looked at from behind.
 VELOCITY_CHANNEL = 1
@@ -42,6 +43,17 @@ class Readout:
         object.__setattr__(self, "pooling", _check_pooling(self.pooling))
         if self.n_rings < 1:
             raise ModelError(f"n_rings is {self.n_rings}; expected 1 or more")
+
+    def lengths(self, encoder: Encoder, *, side: int) -> tuple[int, ...]:
+        """Length of each pooling's part of a feature vector, for windows of `side` pixels."""
+        rings = int(ring_index(side // encoder.patch_size, self.n_rings).max()) + 1
+        known = {
+            "class": encoder.embed_dim,
+            "mean": encoder.embed_dim,
+            "rings": rings * encoder.embed_dim,
+            "profiles": 2 * encoder.in_channels * N_RINGS,
+        }
+        return tuple(known[name] for name in self.pooling)
 
     def extract(self, encoder: Encoder, images: np.ndarray) -> np.ndarray:
         """Feature vectors of images, shape (N, D), float32."""
@@ -82,8 +94,10 @@ def extract(
     images : ndarray
         Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them.
     pooling : str or sequence of str
-        ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their means
-        in concentric rings about the centre, where the star is. Several are concatenated in the order given.
+        ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their
+        means in concentric rings about the centre, where the star is. ``"profiles"`` passes the encoder by: means and
+        scatters of the images themselves in rings (`stellarfm.inference.profiles.image_profiles`). Several are
+        concatenated in the order given.
     n_rings : int
         Number of rings; at most half the patches of a side.
     symmetries : bool
@@ -151,7 +165,7 @@ def _averaged(
     encoder: Encoder, images: torch.Tensor, pooling: tuple[str, ...], n_rings: int, symmetries: bool, mirror: bool
 ) -> np.ndarray:
     """Pooled features of a batch, averaged over its transformed copies."""
-    copies = [_pool(*_encode(encoder, copy), pooling, n_rings) for copy in _copies(images, symmetries, mirror)]
+    copies = [_pool(copy, encoder, pooling, n_rings) for copy in _copies(images, symmetries, mirror)]
     return np.mean(copies, axis=0)
 
 
@@ -172,12 +186,16 @@ def _mirrored(images: torch.Tensor) -> torch.Tensor:
     return mirrored
 
 
-def _pool(image: np.ndarray, patches: np.ndarray, pooling: tuple[str, ...], n_rings: int) -> np.ndarray:
+def _pool(images: torch.Tensor, encoder: Encoder, pooling: tuple[str, ...], n_rings: int) -> np.ndarray:
     """The chosen vectors side by side, shape (B, D)."""
+    if pooling == ("profiles",):
+        return image_profiles(images.numpy())
+    image, patches = _encode(encoder, images)
     parts = {
         "class": lambda: image,
         "mean": lambda: patches.mean(axis=(1, 2)),
         "rings": lambda: _ring_means(patches, n_rings),
+        "profiles": lambda: image_profiles(images.numpy()),
     }
     return np.concatenate([parts[name]() for name in pooling], axis=1)
 

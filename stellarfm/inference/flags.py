@@ -22,13 +22,14 @@ class MassFlag(IntFlag):
         member.description = description
         return member
 
-    OUTSIDE_FIELD = 1, "The star lies outside the maps, or no pixel of its window is usable; its mass is NaN."
+    OUTSIDE_FIELD = 1, "The star lies outside the maps, or no pixel of its window is usable: no mass."
     LOW_COVERAGE = 2, "Fewer pixels of the window are usable than the least coverage asked for."
     CENTRE_MISSING = 4, "Fewer than half of the pixels around the star (a quarter of the window's side) are usable."
     OUT_OF_DISTRIBUTION = 8, "The window is farther from the reference set than 99 % of the reference stars are."
     OUTSIDE_MASS_RANGE = 16, "Fewer than five reference stars are heavier, or lighter: little is known here."
     UNBOUNDED_INTERVAL = 32, "Too few reference stars for one of the levels; that interval is (0, infinity)."
     IN_REFERENCE = 64, "This star of this simulation is in the reference set: the estimate is not independent."
+    TOO_FEW_PIXELS = 128, "Fewer than a tenth of the pixels of the window are usable: no mass."
 
 
 def decode_flags(value: int) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from sklearn.base import clone
 from sklearn.metrics import r2_score
 
 from stellarfm import __version__
@@ -121,10 +122,10 @@ class StellarModel:
         by = calibration_by or ("simulation" if len(set(mapset.stars["simulation"])) > 1 else "star")
         pixels, label_kind = check_labels(mapset)
         frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
-        readout = readout or Readout()
-        learner = Learner(
-            frozen, scaler or MapScaler(), readout, regressor or MassRegressor(), intervals or StarConformal(), by, seed
-        )
+        readout, regressor = readout or Readout(), clone(regressor or MassRegressor())
+        if regressor.blocks is None and len(readout.pooling) > 1:
+            regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
+        learner = Learner(frozen, scaler or MapScaler(), readout, regressor, intervals or StarConformal(), by, seed)
         fitted_scaler, fitted_regressor, fitted_intervals, reference = learner.learn(mapset)
         return cls(
             frozen,
@@ -142,12 +143,11 @@ class StellarModel:
 
     def features(self, windows: MapSet) -> np.ndarray:
         """Feature vectors of windows, shape (N, D), float32."""
-        self._check_windows(windows)
+        self.check_windows(windows)
         return self.readout.extract(self.encoder.module, self.scaler.transform(windows))
 
     def patches(self, windows: MapSet) -> np.ndarray:
-        """Patch features of windows, shape (N, rows, columns, embed_dim), float32."""
-        self._check_windows(windows)
+        """Patch features of windows of any scale, shape (N, rows, columns, embed_dim), float32."""
         return extract_patches(self.encoder.module, self.scaler.transform(windows))
 
     def estimate(
@@ -184,9 +184,11 @@ class StellarModel:
         windows = self._windows(maps, sources) if isinstance(maps, GasMaps) else maps
         return estimate_windows(self, windows, levels=levels, min_coverage=min_coverage, independent=field)
 
-    def segment(self, maps: MapSet | GasMaps, *, segments: int = 6, seed: int = 0) -> Segmentation:
+    def segment(
+        self, maps: MapSet | GasMaps, *, segments: int = 6, pixel_scale: u.Quantity | None = None, seed: int = 0
+    ) -> Segmentation:
         """Segments of alike gas; see `stellarfm.inference.segmentation.segment_maps`."""
-        return segment_maps(self, maps, segments=segments, seed=seed)
+        return segment_maps(self, maps, segments=segments, pixel_scale=pixel_scale, seed=seed)
 
     def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:
         """Star-centred windows of a field."""
@@ -197,8 +199,8 @@ class StellarModel:
             logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
         return windows_around(maps, sources, pixels=self.pixels, pixel_scale=self.pixel_scale)
 
-    def _check_windows(self, windows: MapSet) -> None:
-        """Refuse windows of another size or scale than the reference's."""
+    def check_windows(self, windows: MapSet) -> None:
+        """Raise `ModelError` for windows of another size or scale than the reference's."""
         shape, scale = windows.column_density.shape[1:], windows.pixel_scale
         if shape != (self.pixels, self.pixels) or abs(scale / self.pixel_scale - 1) > 0.02:
             raise ModelError(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -51,12 +52,15 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         ``"windows"`` is the paper's: each reference window votes, so that a star seen at many times and from three
         sides may hold all the votes. ``"stars"`` lets each star vote once, with its nearest window.
     standardise : bool
-        Bring every feature to unit variance before the components are sought, so that no block of a concatenated
-        readout wins by its units.
+        Bring every feature to unit variance before the components are sought.
+    blocks : tuple of int or None
+        Lengths of the parts of a concatenated readout (`Readout.lengths`). Each part is whitened on its own, with
+        `n_components` components of its own and all parts of equal total variance, so that none wins by its length
+        or its units. None is one part.
 
     Attributes
     ----------
-    whitening_ : Pipeline
+    whitening_ : ColumnTransformer
         From features to whitened components.
     components_ : ndarray
         Shape (N, n_components): the reference in that space.
@@ -73,11 +77,13 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         n_neighbors: int = 20,
         neighbours: str = "stars",
         standardise: bool = False,
+        blocks: tuple[int, ...] | None = None,
     ) -> None:
         self.n_components = n_components
         self.n_neighbors = n_neighbors
         self.neighbours = neighbours
         self.standardise = standardise
+        self.blocks = blocks
 
     def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> MassRegressor:
         """Remember the reference windows.
@@ -121,13 +127,21 @@ class MassRegressor(RegressorMixin, BaseEstimator):
             raise ModelError("a reference mass is missing or not positive; drop the windows without a mass")
         return mass, stars
 
-    def _fitted_whitening(self, X: np.ndarray) -> Pipeline:
-        """From features to whitened components, without those of no variance."""
+    def _fitted_whitening(self, X: np.ndarray) -> ColumnTransformer:
+        """From features to whitened components, block by block."""
+        ends = np.cumsum(self.blocks if self.blocks else [X.shape[1]])
+        if ends[-1] != X.shape[1]:
+            raise ModelError(f"feature vectors of length {X.shape[1]} do not consist of blocks of {self.blocks}")
+        parts = [slice(end - length, end) for end, length in zip(ends, np.diff(ends, prepend=0), strict=True)]
+        steps = [(f"block{i}", self._block_whitening(X[:, part]), part) for i, part in enumerate(parts)]
+        weights = {name: 1.0 / np.sqrt(steps_[-1].n_components) for name, steps_, _ in steps}
+        return ColumnTransformer(steps, transformer_weights=weights if len(steps) > 1 else None).fit(X)
+
+    def _block_whitening(self, X: np.ndarray) -> Pipeline:
+        """The unfitted whitening of a block, without components of no variance."""
         n_components = min(self.n_components or X.shape[1], X.shape[1], max(1, len(X) - 1))
-        whitening = self._whitening(X, n_components).fit(X)
-        variance = whitening[-1].explained_variance_
-        n_useful = max(1, int(np.sum(variance > RELATIVE_VARIANCE_FLOOR * variance[0])))
-        return whitening if n_useful == n_components else self._whitening(X, n_useful).fit(X)
+        variance = self._whitening(X, n_components).fit(X)[-1].explained_variance_
+        return self._whitening(X, max(1, int(np.sum(variance > RELATIVE_VARIANCE_FLOOR * variance[0]))))
 
     def _whitening(self, X: np.ndarray, n_components: int) -> Pipeline:
         """The unfitted steps; both solvers are exact, so that a fit can be repeated when a model is loaded."""

@@ -30,7 +30,7 @@ def test_a_field_with_its_own_stars(field_file, model_directory, tmp_path, capsy
     assert estimate(field_file, "--model", model_directory, "--output", output) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"wrote {output}: 3 sink masses" in err
+    assert f"wrote {output}: sink masses of 3 of 3 stars" in err
     table = QTable.read(output)
     assert table["star"].tolist() == [1, 2, 3]
     assert table["mass"].unit == u.solMass

@@ -76,6 +76,17 @@ def test_missing_pixels_are_flagged(fitted_model, cloud):
     assert not flagged(fitted_model.estimate(holed, min_coverage=0.5), MassFlag.LOW_COVERAGE)[1]
 
 
+def test_hardly_any_pixels_give_no_mass(fitted_model, cloud):
+    windows = cloud("three", seed=3)[:2]
+    column = windows.column_density.copy()
+    column[0, 2:] = np.nan
+    column[1, 5:] = np.nan
+    holed = MapSet(column, windows.velocity, windows.velocity_dispersion, windows.stars, windows.pixel_scale)
+    table = fitted_model.estimate(holed)
+    assert table["flags"][0] == MassFlag.TOO_FEW_PIXELS
+    assert np.isnan(table["mass"]).tolist() == [True, False]
+
+
 def test_strange_windows_are_out_of_distribution(fitted_model, cloud):
     new = cloud("three", seed=3)
     usual = fitted_model.estimate(new)

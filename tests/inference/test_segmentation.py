@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -5,7 +7,7 @@ from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from stellarfm.exceptions import MapError, OutputExistsError
+from stellarfm.exceptions import MapError, ModelError, OutputExistsError
 from stellarfm.maps import GasMaps, MapSet
 
 
@@ -85,6 +87,28 @@ def test_a_field_smaller_than_a_tile(fitted_model, field_with_stars):
     labels = fitted_model.segment(small, segments=2).labels
     assert labels.shape == (20, 24)
     assert np.all(labels > 0)
+
+
+def test_a_small_field_is_segmented_on_finer_pixels_and_this_is_said(fitted_model, field_with_stars, caplog):
+    maps = two_halves(field_with_stars, scale=1 / 512)
+    with caplog.at_level(logging.INFO, logger="stellarfm"):
+        segmentation = fitted_model.segment(maps, segments=2)
+    assert "the field is small" in caplog.text
+    assert u.Quantity(segmentation.meta["pixel_scale"]) < 2 / 512 * u.pc
+    border = np.argmax(segmentation.labels == 2, axis=1)
+    assert np.all(np.abs(border - 48) <= 4)
+
+
+def test_the_pixel_scale_may_be_given(fitted_model, field_with_stars):
+    maps, _ = field_with_stars()
+    assert fitted_model.segment(maps, pixel_scale=0.01 * u.pc).meta["pixel_scale"] == "0.01 pc"
+
+
+def test_windows_have_their_own_scale(fitted_model, cloud):
+    with pytest.raises(MapError, match="leave it out"):
+        fitted_model.segment(cloud(), pixel_scale=0.01 * u.pc)
+    with pytest.raises(ModelError, match="expects"):
+        fitted_model.segment(cloud(side=24))
 
 
 def test_strange_gas_is_out_of_distribution(fitted_model, field_with_stars):
