@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pooling",
         nargs="+",
         default=["rings"],
-        choices=("class", "mean", "rings"),
+        choices=("class", "mean", "rings", "profiles"),
         help="how to read it (default: rings)",
     )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
