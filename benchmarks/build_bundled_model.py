@@ -28,7 +28,12 @@ def build(options: argparse.Namespace) -> None:
         encoder=options.encoder,
         scaler=MapScaler(column_reference=options.column_reference, dispersion_reference=options.dispersion_reference),
         readout=Readout(pooling=tuple(options.pooling), symmetries=options.symmetries, mirror=options.mirror),
-        regressor=MassRegressor(n_components=options.components, n_neighbors=options.k, neighbours=options.neighbours),
+        regressor=MassRegressor(
+            n_components=options.components,
+            n_neighbors=options.k,
+            neighbours=options.neighbours,
+            block_weights=options.weights,
+        ),
         calibration_by="simulation",
     )
     print("fitted", model.cross_validation)
@@ -51,6 +56,7 @@ if __name__ == "__main__":
     parser.add_argument("--column-reference", choices=REFERENCES, default="set")
     parser.add_argument("--dispersion-reference", choices=REFERENCES, default="set")
     parser.add_argument("--pooling", nargs="+", default=Readout().pooling)
+    parser.add_argument("--weights", type=float, nargs="+", help="of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--components", type=int, default=MassRegressor().n_components)

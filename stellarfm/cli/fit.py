@@ -32,6 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         choices=("class", "mean", "rings", "profiles"),
         help="how to read it (default: rings)",
     )
+    p.add_argument(
+        "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
+    )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
     p.add_argument("--neighbours", default="stars", choices=("windows", "stars"), help="who votes (default: stars)")
     p.add_argument("--k", type=int, default=20, metavar="K", help="how many of them (default: 20)")
@@ -54,7 +57,12 @@ def run(args: argparse.Namespace) -> None:
         mapset,
         encoder=args.encoder,
         readout=Readout(pooling=args.pooling, symmetries=args.symmetries),
-        regressor=MassRegressor(n_components=args.components, n_neighbors=args.k, neighbours=args.neighbours),
+        regressor=MassRegressor(
+            n_components=args.components,
+            n_neighbors=args.k,
+            neighbours=args.neighbours,
+            block_weights=args.weights,
+        ),
         calibration_by=args.calibration_by,
         seed=args.seed,
     )

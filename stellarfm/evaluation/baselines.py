@@ -6,7 +6,7 @@ second learns masses from these numbers. A benchmark refits both in every fold, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +30,8 @@ __all__ = [
     "Method",
     "Nothing",
     "Statistics",
-    "frozen_encoder",
     "mean_of_training",
+    "readings",
     "statistics_boosting",
     "usual_methods",
 ]
@@ -120,11 +120,15 @@ class EncoderFeatures:
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to predict masses: features (`fit`, `transform` of a MapSet) and a regressor (`fit`, `consult`)."""
+    """A named way to predict masses: features (`fit`, `transform` of a MapSet) and a regressor (`fit`, `consult`).
+
+    Methods that share one `features` object are computed from the same features; `columns` says which of them to use.
+    """
 
     name: str
     features: Nothing | EncoderFeatures
     regressor: LogMassRegressor | MassRegressor
+    columns: slice = field(default_factory=lambda: slice(None))
 
 
 def mean_of_training() -> Method:
@@ -144,17 +148,43 @@ def statistics_boosting(*, seed: int = 0) -> Method:
     return Method("hand-made statistics + gradient boosting", Statistics(), LogMassRegressor(trees))
 
 
-def frozen_encoder(
+def readings(
     name: str,
     encoder: Encoder,
     *,
+    side: int,
     scaler: MapScaler | None = None,
     readout: Readout | None = None,
     regressor: MassRegressor | None = None,
-) -> Method:
-    """A frozen encoder read out as a model does it: scaler, pooling, whitened components, nearest neighbours."""
-    features = EncoderFeatures(encoder, scaler=scaler or MapScaler(), readout=readout or Readout())
-    return Method(name, features, clone(regressor) if regressor else MassRegressor())
+) -> list[Method]:
+    """A frozen encoder read out as a model does it: scaler, pooling, whitened components, nearest neighbours.
+
+    If the readout has several parts, each is also a method of its own, so that one sees which part knows the masses.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder, in words.
+    encoder : Encoder
+        Frozen.
+    side : int
+        Side of the windows in pixels.
+    scaler, readout, regressor : optional
+        The parts of a model, whose options are taken; defaults if not given.
+    """
+    readout, regressor = readout or Readout(), clone(regressor) if regressor else MassRegressor()
+    features = EncoderFeatures(encoder, scaler=scaler or MapScaler(), readout=readout)
+    if len(readout.pooling) == 1:
+        return [Method(f"{name}: {readout.pooling[0]}", features, regressor)]
+    lengths = readout.lengths(encoder, side=side)
+    whole = clone(regressor).set_params(blocks=lengths)
+    alone = clone(regressor).set_params(blocks=None, block_weights=None)
+    ends = np.cumsum(lengths).tolist()
+    parts = [
+        Method(f"{name}: {pooling}", features, clone(alone), slice(end - length, end))
+        for pooling, length, end in zip(readout.pooling, lengths, ends, strict=True)
+    ]
+    return [Method(f"{name}: {' + '.join(readout.pooling)}", features, whole), *parts]
 
 
 def usual_methods(
@@ -178,8 +208,17 @@ def usual_methods(
     """
     compared = {"pretrained": encoder} if encoder.training else {}
     compared["random weights"] = FrozenEncoder.random(encoder.name, image_size=pixels) if encoder.training else encoder
-    encoders = [
-        frozen_encoder(f"{one.name}, {kind}", one.module, scaler=scaler, readout=readout, regressor=regressor)
+    methods = {
+        method.name: method
         for kind, one in compared.items()
-    ]
-    return [*encoders, statistics_boosting(), mean_of_training()]
+        for method in readings(
+            f"{one.name}, {kind}", one.module, side=pixels, scaler=scaler, readout=readout, regressor=regressor
+        )
+    }
+    profiles = [name for name in methods if name.endswith(": profiles")]  # the same numbers, whatever the encoder
+    for name in profiles[1:]:
+        del methods[name]
+    if profiles:
+        first = methods[profiles[0]]
+        methods[profiles[0]] = replace(first, name="radial profiles + nearest neighbours")
+    return [*methods.values(), statistics_boosting(), mean_of_training()]

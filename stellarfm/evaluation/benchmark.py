@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -148,62 +148,89 @@ def held_out_masses(
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")
+    shared = [
+        [m for m in methods if m.features is features]
+        for features in {id(m.features): m.features for m in methods}.values()
+    ]
     tasks = [
-        (by, number, fold, method)
+        (by, number, fold, together)
         for by in splits
         for number, fold in enumerate(split(windows, by, n_folds=n_folds))
-        for method in methods
+        for together in shared
     ]
     bar = tqdm(tasks, disable=True if quiet else None, unit="fit", leave=False)
-    rows = [_predict_fold(windows, fold, method, by=by, number=number) for by, number, fold, method in bar]
+    rows = [row for by, number, fold, together in bar for row in _predict_fold(windows, fold, together, by, number)]
     table = vstack(rows, metadata_conflicts="silent")
     table.meta.update(labels=windows.label_kind, runs=windows.simulation)  # FITS keywords: eight letters
     return table
 
 
-def _predict_fold(windows: MapSet, fold: Fold, method: Method, *, by: str, number: int) -> QTable:
-    """Fit `method`, and calibrate it, on one side of a fold; predict the other side."""
+def _predict_fold(windows: MapSet, fold: Fold, methods: Sequence[Method], by: str, number: int) -> list[QTable]:
+    """Fit and calibrate methods that share their features on one side of a fold; predict the other side."""
     train, test = windows[fold.train], windows[fold.test]
     check_disjoint(train.groups, test.groups)
-    features = method.features.fit(train)
-    X, mass = features.transform(train), train.stars["mass"].to_value("solMass")
-    conformal = _calibrated(method, X, mass, train, by=by)
-    said = method.regressor.fit(X, mass, stars=train.groups).consult(features.transform(test))
-    table = QTable({"group": test.groups, "simulation": test.stars["simulation"], "star": test.stars["star"]})
-    table["split"], table["method"], table["fold"] = by, method.name, number
-    table["mass_true"] = test.stars["mass"].to("solMass")
+    features = methods[0].features.fit(train)
+    X, unseen = features.transform(train), features.transform(test)
+    relearned = _relearned(methods[0], train) if _unit(train, by) == "simulation" else None
+    tables = []
+    for method in methods:
+        table = QTable({"group": test.groups, "simulation": test.stars["simulation"], "star": test.stars["star"]})
+        table["split"], table["method"], table["fold"] = by, method.name, number
+        table["mass_true"] = test.stars["mass"].to("solMass")
+        tables.append(_with_masses(table, method, X, unseen, train, unit=_unit(train, by), relearned=relearned))
+    return tables
+
+
+def _unit(train: MapSet, by: str) -> str:
+    """What calibration holds out: what the fold does, or stars where there is a single training simulation."""
+    return by if len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1 else "star"
+
+
+def _relearned(method: Method, train: MapSet) -> Callable[[np.ndarray], np.ndarray]:
+    """Features behind a scaler that saw the kept windows only, computed once for all methods that share them."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def relearn(kept: np.ndarray) -> np.ndarray:
+        key = np.asarray(kept).tobytes()
+        if key not in known:
+            known[key] = copy(method.features).fit(train[kept]).transform(train)
+        return known[key]
+
+    return relearn
+
+
+def _with_masses(
+    table: QTable,
+    method: Method,
+    X: np.ndarray,
+    unseen: np.ndarray,
+    train: MapSet,
+    *,
+    unit: str,
+    relearned: Callable[[np.ndarray], np.ndarray] | None,
+) -> QTable:
+    """Add masses and intervals, learnt from training windows alone, calibrated held out as the test side is.
+
+    As in a model, a simulation that is held out to calibrate does not set the scales either.
+    """
+    mass = train.stars["mass"].to_value("solMass")
+    found = cross_fit(
+        method.regressor,
+        X[:, method.columns],
+        mass,
+        stars=train.groups,
+        simulations=np.asarray(train.stars["simulation"]).astype(str),
+        by=unit,
+        relearn=(lambda kept: relearned(kept)[:, method.columns]) if relearned else None,
+    )
+    conformal = StarConformal().fit(found.residual, found.spread, stars=train.groups)
+    said = method.regressor.fit(X[:, method.columns], mass, stars=train.groups).consult(unseen[:, method.columns])
     table["mass"] = 10**said.value * u.solMass
     for level in LEVELS:
         lower, upper = conformal.interval(level, said.spread)
         table[f"mass_lower_{level:.0%}".rstrip("%")] = 10 ** (said.value + lower) * u.solMass
         table[f"mass_upper_{level:.0%}".rstrip("%")] = 10 ** (said.value + upper) * u.solMass
     return table
-
-
-def _calibrated(method: Method, X: np.ndarray, mass: np.ndarray, train: MapSet, *, by: str) -> StarConformal:
-    """Conformal intervals from training windows alone, held out within the training side as the test side will be.
-
-    A single training simulation cannot be held out; its stars are. As in a model, a simulation that is held out to
-    calibrate does not set the scales either.
-    """
-    simulations = np.asarray(train.stars["simulation"]).astype(str)
-    unit = by if len(np.unique(simulations)) > 1 else "star"
-
-    def relearn(kept: np.ndarray) -> np.ndarray:
-        return copy(method.features).fit(train[kept]).transform(train)
-
-    found = cross_fit(
-        method.regressor,
-        X,
-        mass,
-        stars=train.groups,
-        simulations=simulations,
-        by=unit,
-        relearn=(lambda kept: copy(method.features).fit(train[kept]).transform(train))
-        if unit == "simulation"
-        else None,
-    )
-    return StarConformal().fit(found.residual, found.spread, stars=train.groups)
 
 
 def _log(table: QTable, column: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         Lengths of the parts of a concatenated readout (`Readout.lengths`). Each part is whitened on its own, with
         `n_components` components of its own and all parts of equal total variance, so that none wins by its length
         or its units. None is one part.
+    block_weights : tuple of float or None
+        What each part counts in a distance; None is one each.
 
     Attributes
     ----------
@@ -77,13 +80,15 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         n_neighbors: int = 20,
         neighbours: str = "stars",
         standardise: bool = False,
-        blocks: tuple[int, ...] | None = None,
+        blocks: Sequence[int] | None = None,
+        block_weights: Sequence[float] | None = None,
     ) -> None:
         self.n_components = n_components
         self.n_neighbors = n_neighbors
         self.neighbours = neighbours
         self.standardise = standardise
         self.blocks = blocks
+        self.block_weights = block_weights
 
     def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> MassRegressor:
         """Remember the reference windows.
@@ -129,13 +134,20 @@ class MassRegressor(RegressorMixin, BaseEstimator):
 
     def _fitted_whitening(self, X: np.ndarray) -> ColumnTransformer:
         """From features to whitened components, block by block."""
-        ends = np.cumsum(self.blocks if self.blocks else [X.shape[1]])
-        if ends[-1] != X.shape[1]:
-            raise ModelError(f"feature vectors of length {X.shape[1]} do not consist of blocks of {self.blocks}")
-        parts = [slice(end - length, end) for end, length in zip(ends, np.diff(ends, prepend=0), strict=True)]
+        lengths = self.blocks or [X.shape[1]]
+        weights = self.block_weights or [1.0] * len(lengths)
+        if sum(lengths) != X.shape[1] or len(weights) != len(lengths):
+            raise ModelError(
+                f"feature vectors of length {X.shape[1]} do not consist of {len(weights)} blocks of {list(lengths)}"
+            )
+        ends = np.cumsum(lengths)
+        parts = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
         steps = [(f"block{i}", self._block_whitening(X[:, part]), part) for i, part in enumerate(parts)]
-        weights = {name: 1.0 / np.sqrt(steps_[-1].n_components) for name, steps_, _ in steps}
-        return ColumnTransformer(steps, transformer_weights=weights if len(steps) > 1 else None).fit(X)
+        scales = {
+            name: weight / np.sqrt(whitening[-1].n_components)
+            for (name, whitening, _), weight in zip(steps, weights, strict=True)
+        }
+        return ColumnTransformer(steps, transformer_weights=scales if len(steps) > 1 else None).fit(X)
 
     def _block_whitening(self, X: np.ndarray) -> Pipeline:
         """The unfitted whitening of a block, without components of no variance."""

@@ -16,8 +16,9 @@ from stellarfm.evaluation.baselines import (
 from stellarfm.evaluation.benchmark import benchmark_model, compare, held_out_masses, run_benchmark, score_table, thin
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.exceptions import MapError
+from stellarfm.inference.features import Readout
 from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.regression import LogMass
+from stellarfm.inference.regression import LogMass, MassRegressor
 from stellarfm.maps import MapSet
 
 
@@ -157,7 +158,7 @@ def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readou
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
     trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
     names = [method.name for method in usual_methods(trained, pixels=32)]
-    assert names[:2] == ["test.tiny, pretrained", "test.tiny, random weights"]
+    assert names[:2] == ["test.tiny, pretrained: rings", "test.tiny, random weights: rings"]
     assert [method.name for method in usual_methods(random, pixels=32)] == names[1:]
 
 
@@ -174,3 +175,19 @@ def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     card = model_card(fitted_model, found, command="stellarfm benchmark a.h5")
     for text in ("`stellarfm benchmark a.h5`", "never trained", "sink masses", "| hand-made statistics", "## Limits"):
         assert text in card
+
+
+def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
+    random = FrozenEncoder.random(tiny_encoder, image_size=32)
+    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
+    readout = Readout(pooling=("class", "profiles"))
+    methods = usual_methods(trained, pixels=32, readout=readout, regressor=MassRegressor(block_weights=(0.3, 1.0)))
+    names = [method.name for method in methods]
+    assert names[:3] == [
+        "test.tiny, pretrained: class + profiles",
+        "test.tiny, pretrained: class",
+        "radial profiles + nearest neighbours",
+    ]
+    assert names[3:5] == ["test.tiny, random weights: class + profiles", "test.tiny, random weights: class"]
+    assert methods[0].features is methods[2].features
+    assert methods[2].columns == slice(methods[0].regressor.blocks[0], sum(methods[0].regressor.blocks))

@@ -92,3 +92,23 @@ def test_clone_keeps_options():
 def test_refuses(mass, options, match):
     with pytest.raises(ModelError, match=match):
         MassRegressor(**options).fit(np.eye(3), mass)
+
+
+def test_blocks_are_whitened_on_their_own():
+    rng = np.random.default_rng(0)
+    told, noise = rng.normal(size=(200, 2)), 1e3 * rng.normal(size=(200, 50))
+    X, mass = np.concatenate([noise, told], axis=1), 10 ** told[:, 0]
+    options = {"n_neighbors": 5, "n_components": 2, "neighbours": "windows"}
+    whole = MassRegressor(**options).fit(X[:150], mass[:150])
+    parts = MassRegressor(**options, blocks=(50, 2)).fit(X[:150], mass[:150])
+    assert parts.components_.shape == (150, 4)
+    np.testing.assert_allclose(parts.components_.var(axis=0, ddof=1), 0.5)
+    assert parts.score(X[150:], mass[150:]) > whole.score(X[150:], mass[150:]) + 0.2
+    told_alone = MassRegressor(**options, blocks=(50, 2), block_weights=(0.0, 1.0)).fit(X[:150], mass[:150])
+    assert told_alone.score(X[150:], mass[150:]) > 0.8
+
+
+@pytest.mark.parametrize("wrong", [{"blocks": (3, 3)}, {"blocks": (2, 3), "block_weights": (1.0,)}])
+def test_blocks_must_fit(wrong):
+    with pytest.raises(ModelError, match="do not consist of"):
+        MassRegressor(**wrong).fit(np.eye(5), np.arange(1.0, 6.0))
