@@ -33,8 +33,9 @@ def build(options: argparse.Namespace) -> None:
             n_neighbors=options.k,
             neighbours=options.neighbours,
             block_weights=options.weights,
+            head=options.head,
         ),
-        calibration_by="simulation",
+        calibration_by=options.calibration_by,
     )
     print("fitted", model.cross_validation)
     everything = MapSet.concatenate(list(clouds.values()))
@@ -55,11 +56,13 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, default=BUNDLED)
     parser.add_argument("--column-reference", choices=REFERENCES, default="set")
     parser.add_argument("--dispersion-reference", choices=REFERENCES, default="set")
-    parser.add_argument("--pooling", nargs="+", default=Readout().pooling)
-    parser.add_argument("--weights", type=float, nargs="+", help="of the parts of the readout")
+    parser.add_argument("--pooling", nargs="+", default=["rings", "profiles"])
+    parser.add_argument("--head", choices=("neighbours", "kernel"), default="kernel")
+    parser.add_argument("--calibration-by", choices=("star", "simulation"), default="star")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 1.0], help="of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--components", type=int, default=MassRegressor().n_components)
+    parser.add_argument("--components", type=int, default=24)
     parser.add_argument("--k", type=int, default=MassRegressor().n_neighbors)
     parser.add_argument("--neighbours", choices=("windows", "stars"), default=MassRegressor().neighbours)
     parser.add_argument("--quick", action="store_true", help="a rough benchmark: to try the script")

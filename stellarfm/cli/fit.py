@@ -39,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--neighbours", default="stars", choices=("windows", "stars"), help="who votes (default: stars)")
     p.add_argument("--k", type=int, default=20, metavar="K", help="how many of them (default: 20)")
     p.add_argument("--components", type=int, default=16, metavar="P", help="most principal components (default: 16)")
+    p.add_argument("--head", default="neighbours", choices=("neighbours", "kernel"), help="what predicts the mass")
     p.add_argument("--calibration-by", choices=("star", "simulation"), help="what is held out to learn the intervals")
     p.add_argument("--seed", type=int, default=0, help="of random weights and choices (default: 0)")
     add_output_options(p, what="directory of the model")
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
             n_neighbors=args.k,
             neighbours=args.neighbours,
             block_weights=args.weights,
+            head=args.head,
         ),
         calibration_by=args.calibration_by,
         seed=args.seed,

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from stellarfm.exceptions import ModelError
@@ -22,12 +23,15 @@ __all__ = ["LogMass", "MassRegressor"]
 #: Components whose variance is below this fraction of the first one's are rounding noise; whitening would blow it up.
 RELATIVE_VARIANCE_FLOOR = 1e-8
 
+#: Support-vector regression: strength, tolerance [dex], and the kernel's width in units of the space's total variance.
+KERNEL_C, KERNEL_EPSILON, KERNEL_GAMMA = 0.3, 0.1, 0.3
+
 
 class LogMass(NamedTuple):
-    """What the neighbours of each query say, arrays of shape (Q,).
+    """What the reference set says of each query, arrays of shape (Q,).
 
-    `value` is their weighted mean log10 mass [solMass], `spread` the weighted standard deviation of it [dex], and
-    `distance` the mean distance to them in the whitened space.
+    `value` is the predicted log10 mass [solMass], `spread` the weighted standard deviation of the neighbours' [dex],
+    and `distance` the mean distance to them in the whitened space.
     """
 
     value: np.ndarray
@@ -36,7 +40,7 @@ class LogMass(NamedTuple):
 
 
 class MassRegressor(RegressorMixin, BaseEstimator):
-    """Distance-weighted k nearest neighbours of log10 mass in whitened principal components (arXiv:2510.24159).
+    """Log10 mass from whitened principal components, by default of the nearest neighbours (arXiv:2510.24159).
 
     The paper keeps all components and asks the five nearest windows: ``n_components=None, n_neighbors=5,
     neighbours="windows"``. It was tested on other windows of the same stars. For stars never seen the defaults here
@@ -60,6 +64,10 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         or its units. None is one part.
     block_weights : tuple of float or None
         What each part counts in a distance; None is one each.
+    head : {"neighbours", "kernel"}
+        ``"neighbours"`` is the paper's weighted mean over the nearest. Where heavy stars are few it draws every mass to
+        the mean; ``"kernel"`` is a support-vector regression with a Gaussian kernel in the same whitened space, which
+        follows a trend. Spread and distance come from the neighbours with either.
 
     Attributes
     ----------
@@ -71,6 +79,8 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         Shape (N,), log10 of solMass.
     stars_ : ndarray
         Shape (N,): the star of each reference window.
+    kernel_ : SVR or None
+        The fitted head, if it is a kernel.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         standardise: bool = False,
         blocks: Sequence[int] | None = None,
         block_weights: Sequence[float] | None = None,
+        head: str = "neighbours",
     ) -> None:
         self.n_components = n_components
         self.n_neighbors = n_neighbors
@@ -89,6 +100,7 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         self.standardise = standardise
         self.blocks = blocks
         self.block_weights = block_weights
+        self.head = head
 
     def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> MassRegressor:
         """Remember the reference windows.
@@ -117,13 +129,21 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         self.components_ = self.whitening_.transform(X)
         self.log_mass_ = np.log10(mass)
         self.stars_ = stars
+        self.kernel_ = self._fitted_kernel() if self.head == "kernel" else None
         self.n_features_in_ = X.shape[1]
         return self
+
+    def _fitted_kernel(self) -> SVR:
+        """Support-vector regression of log10 mass on the whitened components."""
+        width = KERNEL_GAMMA / self.components_.var(axis=0).sum()
+        return SVR(kernel="rbf", C=KERNEL_C, gamma=width, epsilon=KERNEL_EPSILON).fit(self.components_, self.log_mass_)
 
     def _checked(self, n: int, mass: np.ndarray, stars: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Masses and stars of `n` windows, after checks."""
         if self.neighbours not in ("windows", "stars"):
             raise ModelError(f"neighbours={self.neighbours!r} is not known; choose 'windows' or 'stars'")
+        if self.head not in ("neighbours", "kernel"):
+            raise ModelError(f"head={self.head!r} is not known; choose 'neighbours' or 'kernel'")
         mass = np.asarray(mass, dtype=np.float64)
         stars = np.arange(n) if stars is None else np.asarray(stars)
         if mass.shape != (n,) or stars.shape != (n,):
@@ -186,10 +206,10 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         spread = np.sqrt((weights * (votes - value[:, None]) ** 2).sum(axis=1))
         there = np.isfinite(found.distance)
         distance = np.where(there, found.distance, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        return LogMass(value, spread, distance)
+        return LogMass(value if self.kernel_ is None else self.kernel_.predict(queries), spread, distance)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Masses in solMass, shape (Q,): ten to the power of the mean log10 mass of the neighbours."""
+        """Masses in solMass, shape (Q,): ten to the power of the predicted log10 mass."""
         return 10 ** self.consult(X).value
 
     def score(self, X: np.ndarray, mass: np.ndarray, sample_weight: np.ndarray | None = None) -> float:

@@ -112,3 +112,21 @@ def test_blocks_are_whitened_on_their_own():
 def test_blocks_must_fit(wrong):
     with pytest.raises(ModelError, match="do not consist of"):
         MassRegressor(**wrong).fit(np.eye(5), np.arange(1.0, 6.0))
+
+
+def test_the_kernel_follows_a_trend_beyond_the_mean_of_neighbours():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(300, 3))
+    log_mass = X[:, 0] + 0.1 * rng.normal(size=300)
+    far = np.argsort(np.abs(X[:, 0]))[-60:]
+    near = np.setdiff1d(np.arange(300), far[::2])
+    slopes = {}
+    for head in ("neighbours", "kernel"):
+        regressor = MassRegressor(n_components=3, neighbours="windows", head=head).fit(X[near], 10 ** log_mass[near])
+        slopes[head] = np.polyfit(log_mass[far[::2]], regressor.consult(X[far[::2]]).value, 1)[0]
+    assert slopes["kernel"] > slopes["neighbours"] + 0.1
+
+
+def test_an_unknown_head_is_refused():
+    with pytest.raises(ModelError, match="choose 'neighbours' or 'kernel'"):
+        MassRegressor(head="oracle").fit(np.eye(5), np.arange(1.0, 6.0))
