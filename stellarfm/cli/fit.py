@@ -40,7 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--k", type=int, default=20, metavar="K", help="how many of them (default: 20)")
     p.add_argument("--components", type=int, default=16, metavar="P", help="most principal components (default: 16)")
     p.add_argument("--head", default="neighbours", choices=("neighbours", "kernel"), help="what predicts the mass")
-    p.add_argument("--calibration-by", choices=("star", "simulation"), help="what is held out to learn the intervals")
+    p.add_argument(
+        "--calibration-by",
+        default="star",
+        choices=("star", "simulation"),
+        help="what is held out to learn the intervals (default: star)",
+    )
     p.add_argument("--seed", type=int, default=0, help="of random weights and choices (default: 0)")
     add_output_options(p, what="directory of the model")
     p.set_defaults(run=run)

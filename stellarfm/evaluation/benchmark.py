@@ -89,13 +89,14 @@ def benchmark_model(
     windows = thin(windows, per_star=QUICK_WINDOWS) if quick else windows
     pixels = windows.column_density.shape[-1]
     if encoder is not None:
-        methods = usual_methods(FrozenEncoder.find(encoder, image_size=pixels), pixels=pixels)
+        methods, calibration_by = usual_methods(FrozenEncoder.find(encoder, image_size=pixels), pixels=pixels), "star"
     else:
         model = model or StellarModel.load()
+        calibration_by = model.calibration_by
         methods = usual_methods(
             model.encoder, pixels=pixels, scaler=model.scaler, readout=model.readout, regressor=model.regressor
         )
-    return run_benchmark(windows, methods, quiet=quiet)
+    return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
 
 
 def run_benchmark(
@@ -104,6 +105,7 @@ def run_benchmark(
     *,
     splits: Sequence[str] = ("star", "simulation"),
     n_folds: int = 5,
+    calibration_by: str = "star",
     quiet: bool = True,
 ) -> Benchmark:
     """Compare methods on held-out stars and simulations; everything that is learnt is refitted in every fold.
@@ -118,6 +120,8 @@ def run_benchmark(
         What is held out.
     n_folds : int
         Folds of the split by star.
+    calibration_by : {"star", "simulation"}
+        What is held out, within the training side of a fold, to learn the intervals.
     quiet : bool
         Show no progress bar.
 
@@ -126,7 +130,9 @@ def run_benchmark(
     MapError
         If masses are absent, or there are too few stars or simulations to split.
     """
-    predictions = held_out_masses(windows, methods, splits=splits, n_folds=n_folds, quiet=quiet)
+    predictions = held_out_masses(
+        windows, methods, splits=splits, n_folds=n_folds, calibration_by=calibration_by, quiet=quiet
+    )
     return Benchmark(predictions, score_table(predictions), compare(predictions, methods[0].name))
 
 
@@ -136,6 +142,7 @@ def held_out_masses(
     *,
     splits: Sequence[str] = ("star", "simulation"),
     n_folds: int = 5,
+    calibration_by: str = "star",
     quiet: bool = True,
 ) -> QTable:
     """A mass with intervals for every window, method and split, by what never saw the window's star.
@@ -159,30 +166,37 @@ def held_out_masses(
         for together in shared
     ]
     bar = tqdm(tasks, disable=True if quiet else None, unit="fit", leave=False)
-    rows = [row for by, number, fold, together in bar for row in _predict_fold(windows, fold, together, by, number)]
+    rows = [
+        row
+        for by, number, fold, together in bar
+        for row in _predict_fold(windows, fold, together, by, number, calibration_by)
+    ]
     table = vstack(rows, metadata_conflicts="silent")
     table.meta.update(labels=windows.label_kind, runs=windows.simulation)  # FITS keywords: eight letters
     return table
 
 
-def _predict_fold(windows: MapSet, fold: Fold, methods: Sequence[Method], by: str, number: int) -> list[QTable]:
+def _predict_fold(
+    windows: MapSet, fold: Fold, methods: Sequence[Method], by: str, number: int, calibration_by: str
+) -> list[QTable]:
     """Fit and calibrate methods that share their features on one side of a fold; predict the other side."""
     train, test = windows[fold.train], windows[fold.test]
     check_disjoint(train.groups, test.groups)
     features = methods[0].features.fit(train)
     X, unseen = features.transform(train), features.transform(test)
-    relearned = _relearned(methods[0], train) if _unit(train, by) == "simulation" else None
+    unit = _unit(train, calibration_by)
+    relearned = _relearned(methods[0], train) if unit == "simulation" else None
     tables = []
     for method in methods:
         table = QTable({"group": test.groups, "simulation": test.stars["simulation"], "star": test.stars["star"]})
         table["split"], table["method"], table["fold"] = by, method.name, number
         table["mass_true"] = test.stars["mass"].to("solMass")
-        tables.append(_with_masses(table, method, X, unseen, train, unit=_unit(train, by), relearned=relearned))
+        tables.append(_with_masses(table, method, X, unseen, train, unit=unit, relearned=relearned))
     return tables
 
 
 def _unit(train: MapSet, by: str) -> str:
-    """What calibration holds out: what the fold does, or stars where there is a single training simulation."""
+    """What calibration holds out: what was asked for, or stars where there is a single training simulation."""
     return by if len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1 else "star"
 
 
@@ -209,7 +223,7 @@ def _with_masses(
     unit: str,
     relearned: Callable[[np.ndarray], np.ndarray] | None,
 ) -> QTable:
-    """Add masses and intervals, learnt from training windows alone, calibrated held out as the test side is.
+    """Add masses and intervals, learnt from training windows alone.
 
     As in a model, a simulation that is held out to calibrate does not set the scales either.
     """

@@ -97,7 +97,7 @@ class StellarModel:
         readout: Readout | None = None,
         regressor: MassRegressor | None = None,
         intervals: StarConformal | None = None,
-        calibration_by: str | None = None,
+        calibration_by: str = "star",
         seed: int = 0,
     ) -> StellarModel:
         """Read masses off the features of a frozen encoder.
@@ -110,8 +110,9 @@ class StellarModel:
             Output directory of a pretraining run, a weight file of one, or a name of the registry (random weights).
         scaler, readout, regressor, intervals : optional
             The parts, unfitted, with their options; defaults if not given.
-        calibration_by : {"star", "simulation"}, optional
-            What is held out whole to learn the intervals; simulations if there are several, else stars.
+        calibration_by : {"star", "simulation"}
+            What is held out whole to learn the intervals. Simulations are what an observer's cloud differs by, but need
+            several of similar size: of two, the smaller one cannot predict the larger.
         seed : int
             Of random weights, and of the choice of windows for the patch summary.
 
@@ -119,13 +120,14 @@ class StellarModel:
         ------
         ModelError, MapError, InputNotFoundError, PluginError
         """
-        by = calibration_by or ("simulation" if len(set(mapset.stars["simulation"])) > 1 else "star")
         pixels, label_kind = check_labels(mapset)
         frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
         readout, regressor = readout or Readout(), clone(regressor or MassRegressor())
         if regressor.blocks is None and len(readout.pooling) > 1:
             regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
-        learner = Learner(frozen, scaler or MapScaler(), readout, regressor, intervals or StarConformal(), by, seed)
+        learner = Learner(
+            frozen, scaler or MapScaler(), readout, regressor, intervals or StarConformal(), calibration_by, seed
+        )
         fitted_scaler, fitted_regressor, fitted_intervals, reference = learner.learn(mapset)
         return cls(
             frozen,
@@ -138,7 +140,7 @@ class StellarModel:
             pixel_scale=mapset.pixel_scale,
             depth=mapset.depth,
             label_kind=label_kind,
-            calibration_by=by,
+            calibration_by=calibration_by,
         )
 
     def features(self, windows: MapSet) -> np.ndarray:
