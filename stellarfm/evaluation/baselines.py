@@ -219,5 +219,5 @@ def usual_methods(
         del methods[name]
     if profiles:
         first = methods[profiles[0]]
-        methods[profiles[0]] = replace(first, name="radial profiles + nearest neighbours")
+        methods[profiles[0]] = replace(first, name="radial profiles alone, same head")
     return [*methods.values(), statistics_boosting(), mean_of_training()]

@@ -186,7 +186,7 @@ def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
     assert names[:3] == [
         "test.tiny, pretrained: class + profiles",
         "test.tiny, pretrained: class",
-        "radial profiles + nearest neighbours",
+        "radial profiles alone, same head",
     ]
     assert names[3:5] == ["test.tiny, random weights: class + profiles", "test.tiny, random weights: class"]
     assert methods[0].features is methods[2].features
