@@ -170,6 +170,9 @@ def _write_fits(table: QTable, path: Path) -> None:
     """A primary HDU and the table MASSES, whose header holds the meta data."""
     plain = table.copy()
     plain.meta = {}
+    for name in plain.colnames:
+        if plain[name].dtype == np.int8:  # astropy would write it as logical: FITS tables have no signed byte
+            plain[name] = plain[name].astype(np.int16)
     hdu = fits.table_to_hdu(plain)
     hdu.name = "MASSES"
     for key, value in table.meta.items():
@@ -195,6 +198,9 @@ def _write_votable(table: QTable, path: Path) -> None:
 
     plain = table.copy()
     plain.meta = {}
+    for name in plain.colnames:
+        if plain[name].dtype == np.int8:  # astropy would write it as logical: FITS tables have no signed byte
+            plain[name] = plain[name].astype(np.int16)
     for name in plain.colnames:
         if plain[name].dtype.kind in "iu" and not isinstance(plain[name], u.Quantity):
             plain[name] = plain[name].astype(np.int64)  # VOTable has no signed bytes and no unsigned words

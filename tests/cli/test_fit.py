@@ -21,7 +21,7 @@ def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_pa
     assert main(["fit", *map(str, map_files), "--encoder", tiny_encoder, "--output", str(output), *options]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert "36 windows of 12 stars; held out by simulation: R2" in err
+    assert "36 windows of 12 stars; held out by star: R2" in err
     model = StellarModel.load(output)
     assert model.readout.pooling == ("class", "rings")
     assert model.readout.symmetries

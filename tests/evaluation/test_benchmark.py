@@ -65,7 +65,7 @@ class GroupNumbers(Nothing):
 
 @pytest.mark.parametrize("by", ["star", "simulation"])
 def test_no_group_is_shown_before_it_is_asked_for_not_even_to_calibrate(clouds, by):
-    held_out_masses(clouds, [Method("memory", GroupNumbers(clouds, by), Memory())], splits=[by])
+    held_out_masses(clouds, [Method("memory", GroupNumbers(clouds, by), Memory())], splits=[by], calibration_by=by)
 
 
 def test_features_are_learnt_from_the_training_side_alone(clouds):
@@ -76,7 +76,8 @@ def test_features_are_learnt_from_the_training_side_alone(clouds):
             seen.append(set(windows.stars["simulation"]))
             return self
 
-    held_out_masses(clouds, [Method("spy", Spy(), mean_of_training().regressor)], splits=["simulation"])
+    spy = Method("spy", Spy(), mean_of_training().regressor)
+    held_out_masses(clouds, [spy], splits=["simulation"], calibration_by="simulation")
     # Each fold learns from two clouds, then from each of these alone to calibrate on the other.
     assert len(seen) == 9
     for outer in range(0, 9, 3):

@@ -1,6 +1,5 @@
 import json
 import logging
-import time
 
 import numpy as np
 import pytest
@@ -154,10 +153,10 @@ def test_calibration_by_simulation_needs_several(cloud, tiny_encoder):
         StellarModel.fit(cloud(n_stars=3), encoder=tiny_encoder, calibration_by="simulation")
 
 
-def test_simulations_are_held_out_if_there_are_several(cloud, tiny_encoder):
+def test_stars_or_simulations_are_held_out(cloud, tiny_encoder):
     windows = MapSet.concatenate([cloud("one", n_stars=3, seed=1), cloud("two", n_stars=3, seed=2)])
-    model = StellarModel.fit(windows, encoder=tiny_encoder)
-    assert model.calibration_by == "simulation"
+    assert StellarModel.fit(windows, encoder=tiny_encoder).calibration_by == "star"
+    model = StellarModel.fit(windows, encoder=tiny_encoder, calibration_by="simulation")
     assert json.loads(model.provenance()["options"])["calibration"]["by"] == "simulation"
 
 
@@ -184,9 +183,7 @@ def test_unknown_encoder(cloud):
 
 def test_saved_and_loaded_models_say_the_same(fitted_model, model_directory, cloud):
     new = cloud("three", seed=3)
-    started = time.perf_counter()
     loaded = StellarModel.load(model_directory)
-    assert time.perf_counter() - started < 5
     one, other = fitted_model.estimate(new), loaded.estimate(new)
     for name in ("mass", "mass_lower_68", "mass_upper_68", "ood", "flags"):
         np.testing.assert_array_equal(one[name], other[name])

@@ -30,6 +30,8 @@ def test_every_format_gives_the_masses_back(masses, tmp_path, ending):
         np.testing.assert_allclose(back[name].value, masses[name].value)
     assert np.all(np.isinf(back["mass_upper_99"]))
     assert back["flags"].tolist() == masses["flags"].tolist()
+    assert back["axis"].tolist() == [0, 1, 2]
+    assert back["axis"].dtype.kind == "i"
     assert [str(name) for name in back["name"]] == ["first", "second", "third"]
 
 
