@@ -65,7 +65,7 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         )
         self.mask_token = nn.Parameter(torch.zeros(self.embed_dim))
         if not torch.cuda.is_available():
-            # For tens of tokens the fused kernel's backward pass is slow: a step takes a fifth longer.
+            # For tens of tokens the fused kernel's backward pass is slower than plain products.
             for block in self.backbone.blocks:
                 block.attn.fused_attn = False  # type: ignore[union-attr]
 
