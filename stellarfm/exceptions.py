@@ -17,6 +17,7 @@ __all__ = [
     "PluginTypeError",
     "PretrainingError",
     "ReaderError",
+    "SnapshotError",
     "StellarFMError",
     "UnitsError",
     "UnknownPluginError",
@@ -45,6 +46,10 @@ class UnitsError(MapError):
 
 class ReaderError(StellarFMError, OSError):
     """A file that cannot be read: truncated, foreign, or without what was asked for."""
+
+
+class SnapshotError(StellarFMError, ValueError):
+    """A snapshot that makes no sense, or cannot be projected so: no gas, a star outside, a window too large."""
 
 
 class ModelError(StellarFMError, ValueError):

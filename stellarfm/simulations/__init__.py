@@ -1,0 +1,5 @@
+"""Snapshots of simulations, and their projection to maps around the stars."""
+
+from stellarfm.simulations.snapshot import GasBlock, GasSource, InMemoryGas, Region, Snapshot
+
+__all__ = ["GasBlock", "GasSource", "InMemoryGas", "Region", "Snapshot"]
