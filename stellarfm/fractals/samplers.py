@@ -1,50 +1,25 @@
 """Samplers: laws of probability over genomes, by name.
 
-A genome is a pure function of (sampler, seed, index, attempt). Random numbers come from the counter-based generator
-Philox, keyed by (seed, index), its counter set by (attempt, sampler); only its raw output is used, which numpy keeps
-for ever, unlike the methods of `numpy.random.Generator`.
+A genome is a pure function of (sampler, seed, index, attempt); see `stellarfm.fractals.draws`.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
-from itertools import islice
 
 import numpy as np
 
 from stellarfm.exceptions import FractalError
+from stellarfm.fractals.draws import Draws
 from stellarfm.fractals.genome import FlameMap, Genome
 from stellarfm.fractals.variations import VARIATIONS
 
-__all__ = ["SAMPLERS", "Draws", "sample_genome"]
+__all__ = ["SAMPLERS", "sample_genome"]
 
 NONLINEAR = VARIATIONS[1:]
-#: Random numbers that one attempt may use (a flame of eight maps takes 153).
-PER_ATTEMPT = 192
-
-
-class Draws:
-    """A stream of random numbers that belongs to one attempt at one image."""
-
-    def __init__(self, *, sampler: str, seed: int, index: int, attempt: int = 0) -> None:
-        key = np.array([seed, index], dtype=np.uint64)
-        counter = np.array([0, 0, attempt, zlib.crc32(sampler.encode())], dtype=np.uint64)
-        raw = np.random.Philox(key=key, counter=counter).random_raw(PER_ATTEMPT)
-        self._unit = iter(((raw >> np.uint64(11)) * 2.0**-53).tolist())
-
-    def uniform(self, low: float, high: float, n: int) -> list[float]:
-        """`n` numbers, uniform in [low, high)."""
-        return [low + (high - low) * unit for unit in islice(self._unit, n)]
-
-    def number(self, low: float = 0.0, high: float = 1.0) -> float:
-        """One number, uniform in [low, high)."""
-        return low + (high - low) * next(self._unit)
-
-    def integer(self, low: int, high: int) -> int:
-        """One integer, uniform in low ... high, both included."""
-        return low + int(self.number() * (high - low + 1))
+#: Least probability of a map: one that squeezes the plane to a line has determinant 0, and is taken all the same.
+LEAST_PROBABILITY = 1e-3
 
 
 def sample_flame(draws: Draws) -> Genome:
@@ -116,11 +91,32 @@ def _affine_map(draws: Draws, first: float, second: float, colour: float) -> Fla
     left = np.array([[math.cos(alpha), -math.sin(alpha)], [math.sin(alpha), math.cos(alpha)]])
     right = np.array([[math.cos(beta), -math.sin(beta)], [math.sin(beta), math.cos(beta)]])
     (a, b), (d, e) = (left * (first, second) @ right * (sign_x, sign_y)).tolist()
-    return FlameMap(affine=(a, b, shift[0], d, e, shift[1]), probability=max(abs(a * e - b * d), 1e-3), colour=colour)
+    return _area_map((a, b, shift[0], d, e, shift[1]), colour)
+
+
+def sample_fractaldb(draws: Draws) -> Genome:
+    """An affine system as FractalDB makes them (Kataoka et al. 2020, section 3.1; arXiv:2101.08515).
+
+    Two to eight maps with all six coefficients uniform in [-1, 1]; a map is taken in proportion to its determinant.
+    Maps that stretch are not excluded: what does not settle fills too little of its frame to be accepted.
+    """
+    n_maps = draws.integer(2, 8)
+    colours = _spread_colours(draws, n_maps)
+    return Genome(maps=tuple(_area_map(tuple(draws.uniform(-1.0, 1.0, 6)), colour) for colour in colours))
+
+
+def _area_map(affine: tuple[float, ...], colour: float) -> FlameMap:
+    """An affine map that is taken in proportion to the area of what it makes of the unit square."""
+    a, b, _, d, e, _ = affine
+    return FlameMap(affine=affine, probability=max(abs(a * e - b * d), LEAST_PROBABILITY), colour=colour)
 
 
 #: Sampler by name.
-SAMPLERS: dict[str, Callable[[Draws], Genome]] = {"flames": sample_flame, "ifs": sample_ifs}
+SAMPLERS: dict[str, Callable[[Draws], Genome]] = {
+    "flames": sample_flame,
+    "ifs": sample_ifs,
+    "fractaldb": sample_fractaldb,
+}
 
 
 def sample_genome(sampler: str, *, seed: int, index: int, attempt: int = 0) -> Genome:

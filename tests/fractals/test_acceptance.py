@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
+import torch
 
 from stellarfm.fractals import FlameMap, Genome, sample_genome
-from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, accepted_histogram, contrast, coverage
+from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Costs, contrast, coverage, stages, try_frame
 from stellarfm.fractals.render_cpu import FIXED_WINDOW, compile_genome, render
 
 
@@ -29,7 +31,8 @@ def test_contrast_of_a_size_that_is_no_multiple_of_four():
 
 
 def accept(genome, threshold=0.8):
-    return accepted_histogram(compile_genome(genome), FIXED_WINDOW, size=64, points=60_000, threshold=threshold)
+    program = compile_genome(genome)
+    return try_frame(program, FIXED_WINDOW, size=64, points=60_000, threshold=threshold).histogram
 
 
 def test_a_full_but_flat_frame_is_refused():
@@ -53,13 +56,53 @@ def test_what_is_accepted_is_covered_and_is_what_render_gives():
     np.testing.assert_array_equal(histogram, render(compile_genome(genome), FIXED_WINDOW, size=64, points=60_000))
 
 
-def test_the_coarse_test_rarely_refuses_what_the_full_one_accepts():
-    lost = kept = 0
-    for index in range(60):
-        genome = sample_genome("flames", seed=11, index=index)
-        counts = render(compile_genome(genome), FIXED_WINDOW, size=64, points=60_000)[..., 0]
-        if coverage(counts) >= 0.8 and contrast(counts) >= MINIMUM_CONTRAST:
-            kept += 1
-            lost += accept(genome) is None
-    assert kept > 5
-    assert lost <= 0.1 * kept
+def test_cheap_tests_come_first_and_have_as_many_points_a_pixel():
+    *cheap, full = stages(size=64, points=64_000, threshold=0.8)
+    assert full == (64, 64_000, 0.8)
+    assert [stage.points for stage in cheap] == sorted(stage.points for stage in cheap)
+    for stage in cheap:
+        assert stage.points / stage.size**2 == 64_000 / 64**2
+        assert 0.8 <= stage.coverage < 1
+
+
+def test_a_threshold_of_one_asks_no_more_of_the_cheap_tests():
+    assert {stage.coverage for stage in stages(size=64, points=60_000, threshold=1.0)} == {1.0}
+
+
+def test_the_smallest_frame_has_stages_too():
+    assert all(stage.size >= 1 and stage.points >= 1 for stage in stages(size=1, points=1, threshold=0.5))
+
+
+def test_refusing_early_is_cheap():
+    point = FlameMap(affine=(0.0, 0.0, 0.1, 0.0, 0.0, 0.1))
+    trial = try_frame(compile_genome(Genome(maps=(point, point))), FIXED_WINDOW, size=64, points=64_000, threshold=0.8)
+    assert trial == (None, 1000)
+
+
+def test_the_cheap_tests_rarely_refuse_what_the_full_one_accepts():
+    lost, costs = 0, Costs()
+    for index in range(100):
+        program = compile_genome(sample_genome("flames", seed=11, index=index))
+        counts = render(program, FIXED_WINDOW, size=64, points=60_000)[..., 0]
+        trial = try_frame(program, FIXED_WINDOW, size=64, points=60_000, threshold=0.8)
+        costs.candidates += 1
+        costs.renders += trial.points / 60_000
+        costs.images += trial.histogram is not None
+        lost += trial.histogram is None and coverage(counts) >= 0.8 and contrast(counts) >= MINIMUM_CONTRAST
+    assert costs.images > 20
+    assert lost <= 0.05 * costs.images
+    assert costs.renders / costs.images < 1.8
+
+
+def test_costs_are_told_in_words():
+    costs = Costs()
+    costs.add(candidates=3, renders=1.5)
+    costs.add(candidates=1, renders=1.1)
+    assert str(costs) == "2 of 4 candidates accepted (50%), 1.30 renders an image"
+
+
+@pytest.mark.parametrize("measure", [coverage, contrast])
+def test_a_batch_of_tensors_is_measured_like_its_images(measure):
+    counts = np.random.default_rng(2).poisson(0.7, (3, 18, 18))
+    found = measure(torch.from_numpy(counts))
+    np.testing.assert_allclose(found.numpy(), [measure(image) for image in counts], rtol=1e-6)

@@ -1,6 +1,4 @@
 import inspect
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,10 +6,11 @@ import pytest
 from stellarfm import registry
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
-from stellarfm.fractals import FlameDataset, FractalDataset, Genome, IFSDataset
+from stellarfm.fractals import FlameDataset, FractalDataset, FractalDBDataset, Genome, IFSDataset
 from stellarfm.fractals.tone import tone
+from stellarfm.pretraining.data import batch_indices, image_loader
 
-DATASETS = [FlameDataset, IFSDataset]
+DATASETS = [FlameDataset, IFSDataset, FractalDBDataset]
 INDICES = [0, 1, 2, 3, 7]
 
 
@@ -33,14 +32,17 @@ def test_images_keep_the_contract(dataset):
     assert (image.std(axis=(1, 2)) > 0.03).all()
 
 
-@pytest.mark.parametrize("name", ["flames", "ifs"])
+@pytest.mark.parametrize("name", ["flames", "ifs", "fractaldb"])
 def test_datasets_are_registered(name):
     assert issubclass(registry.get("datasets", name), FractalDataset)
     assert {"size", "seed", "channels", "points", "threshold"} <= set(registry.options(registry.get("datasets", name)))
 
 
-def test_both_spell_out_the_same_options():
-    assert list(inspect.signature(FlameDataset).parameters) == list(inspect.signature(IFSDataset).parameters)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_all_spell_out_the_same_options(dataset):
+    options = inspect.signature(dataset).parameters
+    assert list(options) == list(inspect.signature(FractalDataset).parameters)
+    assert {option.kind for option in options.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_order_does_not_matter(small):
@@ -49,10 +51,14 @@ def test_order_does_not_matter(small):
     np.testing.assert_array_equal(forward, backward[::-1])
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_images_are_bit_equal_in_any_number_of_processes(small, workers):
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        np.testing.assert_array_equal(list(pool.map(small.image, INDICES)), list(map(small.image, INDICES)))
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")  # on fewer cores
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_images_are_bit_equal_with_any_number_of_workers(small, workers):
+    loader = image_loader(small, seed=3, batch_size=5, steps=(0, 2), workers=workers)
+    batches = [batch.numpy() for batch in loader]
+    for step, batch in enumerate(batches):
+        indices = batch_indices(len(small), seed=3, step=step, batch_size=5)
+        np.testing.assert_array_equal(batch, [FlameDataset(size=24, seed=4).image(index) for index in indices])
 
 
 def test_seeds_and_indices_give_different_images():
@@ -63,7 +69,7 @@ def test_seeds_and_indices_give_different_images():
 def test_an_image_is_that_of_its_genome():
     dataset = FlameDataset(size=32, seed=9)
     item = dataset.render(2)
-    histogram = dataset.histogram(Genome.from_json(item.genome.to_json()))
+    histogram = dataset.trial(Genome.from_json(item.genome.to_json())).histogram
     np.testing.assert_array_equal(tone(histogram, channels=3, colour="moments", gamma=1.0), item.image)
 
 
@@ -73,9 +79,9 @@ def test_fewer_channels_are_the_first_ones():
 
 
 def test_points_grow_with_the_area():
-    assert FlameDataset().points == 60_000
-    assert FlameDataset(size=128).points == 240_000
-    assert FlameDataset(size=128, points=1000).points == 1000
+    assert FlameDataset().n_points == 60_000
+    assert FlameDataset(size=128).n_points == 240_000
+    assert FlameDataset(size=128, points=20_000).n_points == 20_000
 
 
 @pytest.mark.parametrize(
@@ -105,7 +111,19 @@ def test_impossible_options_are_refused(dataset, options, message):
 
 def test_a_threshold_that_is_never_met_ends_in_an_error():
     with pytest.raises(FractalError, match="none of 20 flames genomes covers 100%.*lower the threshold"):
-        FlameDataset(size=64, points=2000, threshold=1.0, attempts=20).image(0)
+        FlameDataset(size=64, points=4096, threshold=1.0, attempts=20).image(0)
+
+
+def test_a_threshold_that_so_few_points_can_never_meet_is_refused_at_once():
+    with pytest.raises(FractalError, match="2000 points can never cover 80% of 64 x 64 pixels; lower the threshold"):
+        FlameDataset(size=64, points=2000)
+
+
+def test_an_image_says_what_it_cost(small):
+    for index in INDICES:
+        item = small.render(index)
+        assert item.genome == small.genome(index, attempt=item.attempts - 1)
+        assert 1 < item.renders < 1 + item.attempts
 
 
 @pytest.mark.parametrize("index", [-1, 10])

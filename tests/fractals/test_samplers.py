@@ -40,8 +40,18 @@ def test_ifs_singular_values_add_up_as_prescribed():
         assert (5 + n) / 2 - 1e-9 <= (first + 2 * second).sum() <= (6 + n) / 2 + 1e-9
 
 
+def test_fractaldb_takes_maps_in_proportion_to_their_area():
+    genomes = [sample_genome("fractaldb", seed=2, index=index) for index in range(100)]
+    assert {len(g.maps) for g in genomes} == set(range(2, 9))
+    affine = np.array([m.affine for g in genomes for m in g.maps])
+    assert np.abs(affine).max() <= 1
+    assert np.abs(affine.mean(axis=0)).max() < 0.1
+    area = np.abs(np.linalg.det(affine.reshape(-1, 2, 3)[:, :, :2]))
+    np.testing.assert_allclose([m.probability for g in genomes for m in g.maps], np.maximum(area, 1e-3))
+
+
 def test_unknown_sampler_and_negative_seed():
-    with pytest.raises(FractalError, match="unknown sampler 'ferns'; the samplers are flames, ifs"):
+    with pytest.raises(FractalError, match="unknown sampler 'ferns'; the samplers are flames, ifs, fractaldb"):
         sample_genome("ferns", seed=0, index=0)
     with pytest.raises(FractalError, match="seed -1"):
         sample_genome("flames", seed=-1, index=0)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from stellarfm.fractals import sample_genome
 from stellarfm.fractals.render_cpu import COLOUR_LEVELS, FIXED_WINDOW, compile_genome, render
-from stellarfm.fractals.tone import COLOURS, log_density, moments, smooth, tone
+from stellarfm.fractals.tone import COLOURS, log_density, moments, needs_colour, smooth, tone
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,24 @@ def test_smoothing_leaves_full_pixels_and_a_uniform_image_alone():
 def test_gamma_brightens():
     counts = np.arange(64.0).reshape(8, 8)
     assert log_density(counts, gamma=2.0).mean() > log_density(counts, gamma=1.0).mean()
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_batch_of_tensors_is_toned_like_its_images(histogram, colour, gamma):
+    batch = np.stack([histogram, histogram.transpose(1, 0, 2) * 3, np.zeros_like(histogram)])
+    found = tone(torch.from_numpy(batch), channels=3, colour=colour, gamma=gamma)
+    assert found.dtype == torch.float32
+    expected = [tone(image, channels=3, colour=colour, gamma=gamma) for image in batch]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_what_needs_no_colour_is_the_same_without(histogram, colour, channels):
+    if not needs_colour(colour, channels=channels):
+        bare = histogram * np.array([1, 0, 0])
+        np.testing.assert_array_equal(
+            tone(bare, channels=channels, colour=colour, gamma=1.0),
+            tone(histogram, channels=channels, colour=colour, gamma=1.0),
+        )
