@@ -19,7 +19,7 @@ from stellarfm.maps.missing import blank_zeros
 from stellarfm.maps.planes import Plane, open_fits, read_plane
 from stellarfm.output import new_file
 
-__all__ = ["ColumnOptions", "read_field", "write_field"]
+__all__ = ["ColumnOptions", "beam_of", "read_field", "stored_distance", "write_field"]
 
 ROLES = {"column": "COLUMN", "velocity": "VELOCITY", "dispersion": "DISPERSION"}
 _NAMES = {"COLUMN": "column_density", "VELOCITY": "velocity", "DISPERSION": "velocity_dispersion"}
@@ -44,13 +44,13 @@ def read_field(
         return _assemble(_three_files(source), distance=distance, options=options)
     with open_fits(source) as (hdus, name):
         planes = _extensions(hdus, name)
-        distance = _stored_distance(hdus[0].header) if distance is None else distance
+        distance = stored_distance(hdus[0].header) if distance is None else distance
         optional = _optional(hdus, name, options)
         meta = {"object": str(hdus[0].header.get("OBJECT", ""))}
     return _assemble(planes, distance=distance, options=options, optional=optional, meta=meta)
 
 
-def _stored_distance(header: fits.Header) -> u.Quantity | None:
+def stored_distance(header: fits.Header) -> u.Quantity | None:
     """DISTANCE [pc]; CASA writes 0 for unknown."""
     stored = header.get("DISTANCE")
     return stored * u.pc if isinstance(stored, float | int) and stored > 0 else None
@@ -132,7 +132,7 @@ def _assemble(
         velocity_dispersion=dispersion,
         wcs=planes["column"].wcs,
         distance=distance,
-        meta={**(meta or {}), "files": files, **_beam(planes["column"].header)},
+        meta={**(meta or {}), "files": files, **beam_of(planes["column"].header)},
         **(optional or {}),
     )
 
@@ -170,7 +170,7 @@ def _check_named_species(plane: Plane, species: str) -> None:
         )
 
 
-def _beam(header: fits.Header) -> dict[str, tuple[float, float, float]]:
+def beam_of(header: fits.Header) -> dict[str, tuple[float, float, float]]:
     """Major axis, minor axis, position angle in degrees, if the header knows them."""
     beam = tuple(header.get(key) for key in ("BMAJ", "BMIN", "BPA"))
     return {"beam": beam} if all(isinstance(value, float | int) for value in beam) and beam[0] > 0 else {}

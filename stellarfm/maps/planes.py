@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
 from stellarfm.maps.missing import logged_warnings
 
-__all__ = ["Plane", "open_fits", "read_plane"]
+__all__ = ["Plane", "open_fits", "read_plane", "wcs_header"]
+
+logger = logging.getLogger("stellarfm")
 
 #: A map narrower than this holds no structure to learn from.
 SMALLEST_SIDE = 8
@@ -111,15 +114,25 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
         )
 
 
-def _without_history(header: fits.Header) -> fits.Header:
-    """The header without its commentary: CASA writes thousands of lines, which cost WCS seconds."""
-    return fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
+def wcs_header(header: fits.Header, *, where: str) -> fits.Header:
+    """The cards that a WCS may believe.
+
+    Commentary goes: CASA writes thousands of lines, which cost seconds. So does an equinox that no catalogue ever had
+    (0, say): astropy would precess the field by two thousand years; without it the frame is ICRS.
+    """
+    clean = fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
+    for key in ("EQUINOX", "EPOCH"):
+        equinox = clean.get(key)
+        if isinstance(equinox, float | int) and not 1850 <= equinox <= 2100:
+            logger.info("%s: %s %g is no equinox; the frame is taken as ICRS", where, key, equinox)
+            del clean[key]
+    return clean
 
 
 def _celestial(header: fits.Header, axes: list[int], where: str) -> WCS:
     """The celestial WCS of the pixel axes that are kept."""
     try:
-        wcs = WCS(_without_history(header))
+        wcs = WCS(wcs_header(header, where=where))
         wcs = wcs if wcs.naxis == 2 else wcs.sub(axes)
         if wcs.is_celestial and np.all(proj_plane_pixel_scales(wcs) > 0):
             return wcs
