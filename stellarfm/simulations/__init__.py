@@ -1,5 +1,6 @@
 """Snapshots of simulations, and their projection to maps around the stars."""
 
+from stellarfm.simulations.projection import project
 from stellarfm.simulations.snapshot import GasBlock, GasSource, InMemoryGas, Region, Snapshot
 
-__all__ = ["GasBlock", "GasSource", "InMemoryGas", "Region", "Snapshot"]
+__all__ = ["GasBlock", "GasSource", "InMemoryGas", "Region", "Snapshot", "project"]

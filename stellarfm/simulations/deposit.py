@@ -1,0 +1,163 @@
+"""Adds gas elements to the maps of one window. Compiled; one thread a window, so that sums keep their order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from stellarfm.simulations.cubes import N_POLYGONS, aligned_cube, oblique_cube
+from stellarfm.simulations.particles import particle
+from stellarfm.simulations.polygons import MOST_VERTICES
+
+__all__ = [
+    "ALIGNED",
+    "MASS",
+    "MOMENTUM",
+    "N_SUMS",
+    "OBLIQUE",
+    "PARTICLES",
+    "SIZE",
+    "SQUARE",
+    "THERMAL",
+    "Gas",
+    "View",
+    "add",
+]
+
+ALIGNED, OBLIQUE, PARTICLES = range(3)
+
+#: The sums of a pixel: mass, and mass times velocity, its square, the thermal square, and the size of the element.
+MASS, MOMENTUM, SQUARE, THERMAL, SIZE = range(5)
+N_SUMS = 5
+
+
+class Gas(NamedTuple):
+    """The arrays of a `GasBlock`; `reach` is half the side of a cell or the radius of a kernel."""
+
+    position: np.ndarray
+    reach: np.ndarray
+    size: np.ndarray
+    mass: np.ndarray
+    velocity: np.ndarray
+    thermal: np.ndarray
+
+
+class View(NamedTuple):
+    """One line of sight, the same for all stars: `kind` is one of the constants above, lengths are in pc.
+
+    Attributes
+    ----------
+    kind : int
+        `ALIGNED` cells (line of sight along an axis), `OBLIQUE` cells, or `PARTICLES`.
+    frame : ndarray
+        Shape (3, 3).
+    half : ndarray
+        Half the sides of the window in that frame, shape (3,).
+    pixel : float
+        Side of a pixel.
+    reach, period : ndarray
+        How far the window reaches along the axes of the box; periods of the box, 0 for none; shape (3,).
+    sky, slab : ndarray
+        From `kernel_tables`.
+    """
+
+    kind: int
+    frame: np.ndarray
+    half: np.ndarray
+    pixel: float
+    reach: np.ndarray
+    period: np.ndarray
+    sky: np.ndarray
+    slab: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View, gas: Gas, chosen: np.ndarray) -> None:
+    """Add the chosen elements, with all periodic images that reach the window.
+
+    Parameters
+    ----------
+    sums : ndarray
+        Shape (pixels, pixels, N_SUMS).
+    reference : ndarray
+        Shape (1,): the velocity from which those of the window are counted, so that squares of a large common velocity
+        do not swallow a small dispersion. That of the first element, if it is NaN.
+    centre : ndarray
+        Of the window, pc, shape (3,).
+    chosen : ndarray
+        Indices of elements.
+    """
+    n = len(sums)
+    share, corners = np.zeros((n, n)), np.empty(n + 1)
+    room = np.empty((N_POLYGONS, MOST_VERTICES, 3))
+    first, last, offset = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3)
+    for e in chosen:
+        for k in range(3):
+            first[k], last[k] = images(gas.position[e, k] - centre[k], view.reach[k] + gas.reach[e], view.period[k])
+        for i in range(first[0], last[0]):
+            for j in range(first[1], last[1]):
+                for k in range(first[2], last[2]):
+                    offset[0] = gas.position[e, 0] - centre[0] + i * view.period[0]
+                    offset[1] = gas.position[e, 1] - centre[1] + j * view.period[1]
+                    offset[2] = gas.position[e, 2] - centre[2] + k * view.period[2]
+                    pixels = footprint(share, offset, gas.reach[e], view, room, corners)
+                    add_element(sums, reference, share, pixels, view, gas, e)
+
+
+@njit(cache=True, nogil=True)
+def images(distance: float, reach: float, period: float) -> tuple[int, int]:
+    """First and one after the last multiple of the period that brings an element within reach; none is often."""
+    if period == 0:
+        return 0, int(abs(distance) < reach)
+    return int(np.ceil((-reach - distance) / period)), int(np.floor((reach - distance) / period)) + 1
+
+
+@njit(cache=True, nogil=True)
+def footprint(
+    share: np.ndarray, offset: np.ndarray, reach: float, view: View, room: np.ndarray, corners: np.ndarray
+) -> tuple[int, int, int, int]:
+    """Fractions of an element in the pixels of a window, from its offset (pc) in the axes of the box."""
+    x = (dot(view.frame[0], offset) + view.half[0]) / view.pixel
+    y = (dot(view.frame[1], offset) + view.half[1]) / view.pixel
+    depth, half_depth = dot(view.frame[2], offset) / view.pixel, view.half[2] / view.pixel
+    reach = reach / view.pixel
+    if view.kind == ALIGNED:
+        return aligned_cube(share, x, y, depth, reach, half_depth)
+    if view.kind == OBLIQUE:
+        return oblique_cube(share, x, y, depth, reach, half_depth, view.frame, room)
+    return particle(share, x, y, depth, reach, half_depth, view.sky, view.slab, corners)
+
+
+@njit(cache=True, nogil=True)
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Scalar product of two vectors."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@njit(cache=True, nogil=True)
+def add_element(
+    sums: np.ndarray,
+    reference: np.ndarray,
+    share: np.ndarray,
+    pixels: tuple[int, int, int, int],
+    view: View,
+    gas: Gas,
+    e: int,
+) -> None:
+    """Spread the sums of one element over the pixels of its footprint."""
+    velocity = dot(view.frame[2], gas.velocity[e])
+    if np.isnan(reference[0]):
+        reference[0] = velocity
+    velocity -= reference[0]
+    for i in range(pixels[0], pixels[1]):
+        for j in range(pixels[2], pixels[3]):
+            mass = gas.mass[e] * share[i, j]
+            if mass > 0:
+                pixel = sums[i, j]
+                pixel[MASS] += mass
+                pixel[MOMENTUM] += mass * velocity
+                pixel[SQUARE] += mass * velocity * velocity
+                pixel[THERMAL] += mass * gas.thermal[e] * gas.thermal[e]
+                pixel[SIZE] += mass * gas.size[e]

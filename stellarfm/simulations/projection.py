@@ -1,0 +1,188 @@
+"""Snapshot to MapSet: maps of the gas around every star from every side, in one pass over the gas."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from numpy.typing import ArrayLike
+
+from stellarfm import __version__
+from stellarfm.exceptions import SnapshotError
+from stellarfm.maps import MapSet
+from stellarfm.maps.units import as_length, in_unit
+from stellarfm.simulations.moments import gather, maps_of
+from stellarfm.simulations.sightlines import axis_frames, direction_frames
+from stellarfm.simulations.snapshot import Snapshot
+from stellarfm.simulations.windows import Box, Windows, check, snapped, visible
+
+__all__ = ["project"]
+
+logger = logging.getLogger("stellarfm")
+
+
+def project(
+    snapshot: Snapshot,
+    *,
+    positions: u.Quantity | None = None,
+    width: u.Quantity | str = "0.5 pc",
+    depth: u.Quantity | str | None = None,
+    pixels: int = 64,
+    axes: str = "xyz",
+    directions: int | ArrayLike | None = None,
+    seed: int = 0,
+    snap: bool = False,
+    thermal: bool = False,
+    cell_size: bool = True,
+    threads: int | None = None,
+) -> MapSet:
+    """Maps of the gas in a cuboid around each star: column density, mean velocity, velocity dispersion.
+
+    Mass is conserved: cells are cut exactly at the borders of pixels and of the window, whatever the line of sight;
+    particles are spread by the integral of their kernel over each pixel. The mathematics is in the user guide.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        With gas.
+    positions : Quantity, optional
+        Centres of windows, shape (K, 3), instead of the stars: numbered from 1, without a mass.
+    width, depth : Quantity or str
+        Side of a window on the sky, and its length along the line of sight (that of the side if not given).
+    pixels : int
+        Along a side.
+    axes : str
+        Lines of sight, some of ``"xyz"``. A map's first index runs along the first of the two remaining axes.
+    directions : array_like or int, optional
+        Lines of sight instead of axes: vectors, shape (M, 3), in the sense in which velocities are positive (away from
+        the observer); or how many are drawn at random. All stars are seen from the same ones. Box z is up: see
+        `stellarfm.simulations.sightlines.direction_frames`.
+    seed : int
+        Of the random directions.
+    snap : bool
+        Put the pixels on a grid over the box, with the star in cell ``pixels // 2``, instead of the star at the exact
+        centre; see `stellarfm.simulations.windows.snapped`.
+    thermal : bool
+        Add the thermal velocity dispersion of the gas in quadrature.
+    cell_size : bool
+        Also map the mass-weighted size of the cells or kernels.
+    threads : int, optional
+        As many as there are cores by default; results do not depend on it.
+
+    Returns
+    -------
+    MapSet
+        All lines of sight of the first star, then of the next; float32. Velocities are in the frame of the box. NaN is
+        where there is no gas, and where the line of sight leaves a box that is not periodic. The table has the columns
+        of the stars and ``simulation``, ``snapshot``, ``time``, ``axis`` (a letter, or the number of the direction),
+        ``los_x``, ``los_y``, ``los_z`` (the direction) and ``coverage`` (fraction of the window inside the box).
+
+    Raises
+    ------
+    SnapshotError
+        If there is no gas, no star, a star outside the box, a window larger than a periodic box, or an option makes no
+        sense.
+    UnitsError
+        If a length has no unit or a wrong one.
+    """
+    if snapshot.gas is None:
+        raise SnapshotError(f"{_name(snapshot)} holds no gas; there is nothing to project")
+    stars = _stars(snapshot) if positions is None else _numbered(positions)
+    frames = axis_frames(axes) if directions is None else direction_frames(directions, seed=seed)
+    labels = list(axes) if directions is None else [str(i) for i in range(len(frames))]
+    box = _box(snapshot)
+    windows = _windows(stars, frames, width, depth, pixels)
+    check(windows, box, list(stars["star"]))
+    windows = snapped(windows, box) if snap else windows
+    with ThreadPoolExecutor(_threads(threads)) as pool:
+        sums = gather(snapshot.gas, windows, box, thermal=thermal, pool=pool)
+    missing, coverage = visible(windows, box)
+    maps = maps_of(sums, windows, mass_per_hydrogen=snapshot.mass_per_hydrogen, missing=missing)
+    if not cell_size:
+        del maps["cell_size"]
+    return MapSet(
+        **maps,
+        stars=_table(snapshot, stars, frames, labels, coverage),
+        pixel_scale=windows.pixel * u.pc,
+        depth=windows.depth * u.pc,
+        mass_per_hydrogen=snapshot.mass_per_hydrogen,
+        label_kind=snapshot.label_kind if positions is None else None,
+        simulation=snapshot.simulation,
+        provenance=_provenance(snapshot, thermal),
+    )
+
+
+def _name(snapshot: Snapshot) -> str:
+    return " ".join(filter(None, ("snapshot", str(snapshot.snapshot), "of", snapshot.simulation or "an unnamed run")))
+
+
+def _stars(snapshot: Snapshot) -> QTable:
+    """The stars with a mass, where there are masses."""
+    stars = snapshot.stars
+    if not len(stars):
+        raise SnapshotError(f"{_name(snapshot)} holds no stars; give the centres of the windows as positions")
+    if snapshot.label_kind is None:
+        return stars
+    massive = stars["mass"].value > 0
+    if not massive.any():
+        raise SnapshotError(f"{_name(snapshot)}: none of its {len(stars)} stars has a mass; give positions instead")
+    if not massive.all():
+        without = ", ".join(str(star) for star in stars["star"][~massive])
+        logger.warning("%s: stars without a positive mass are left out: %s", _name(snapshot), without)
+    return stars[massive]
+
+
+def _numbered(positions: u.Quantity) -> QTable:
+    """A table of centres, numbered from 1."""
+    positions = in_unit(positions, u.pc, "positions")
+    if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions) or not np.isfinite(positions.value).all():
+        raise SnapshotError(f"positions of shape {positions.shape}; expected finite lengths, shape (K, 3)")
+    return QTable({"star": np.arange(1, len(positions) + 1), **dict(zip("xyz", positions.T, strict=True))})
+
+
+def _box(snapshot: Snapshot) -> Box:
+    extent = snapshot.extent.value
+    return Box(snapshot.lower.value, snapshot.upper.value, np.where(snapshot.periodic, extent, 0.0))
+
+
+def _windows(
+    stars: QTable, frames: np.ndarray, width: u.Quantity | str, depth: u.Quantity | str | None, pixels: int
+) -> Windows:
+    if not isinstance(pixels, Integral) or isinstance(pixels, bool) or pixels < 1:
+        raise SnapshotError(f"{pixels!r} pixels; expected a whole number of at least 1")
+    side = as_length(width, what="width").value
+    long = side if depth is None else as_length(depth, what="depth").value
+    centre = np.stack([stars[axis].value for axis in "xyz"], axis=1).astype(float)
+    return Windows(centre, frames, side, long, int(pixels))
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
+        raise SnapshotError(f"{threads!r} threads; expected a whole number of at least 1")
+    return int(threads)
+
+
+def _table(snapshot: Snapshot, stars: QTable, frames: np.ndarray, labels: list[str], coverage: np.ndarray) -> QTable:
+    """One row a window: all lines of sight of the first star, then of the next."""
+    table = stars[np.repeat(np.arange(len(stars)), len(frames))]
+    n = len(table)
+    table["simulation"] = np.full(n, snapshot.simulation)
+    table["snapshot"] = np.full(n, snapshot.snapshot)
+    table["time"] = np.full(n, snapshot.time.value) * u.Myr
+    table["axis"] = np.tile(labels, len(stars))
+    for k, axis in enumerate("xyz"):
+        table[f"los_{axis}"] = np.tile(frames[:, 2, k], len(stars))
+    table["coverage"] = coverage.ravel()
+    return table
+
+
+def _provenance(snapshot: Snapshot, thermal: bool) -> str:
+    facts = snapshot.provenance | {"projected by": f"stellarfm {__version__}", "thermal": "yes" if thermal else "no"}
+    return "; ".join(f"{name}: {value}" for name, value in facts.items())

@@ -1,0 +1,167 @@
+"""Windows around stars in a box: where they lie, what part of the gas they need, what of them the box holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from stellarfm.exceptions import SnapshotError
+from stellarfm.simulations.snapshot import Region
+
+__all__ = ["Box", "Windows", "check", "snapped", "visible"]
+
+_ROUNDING = 1e-9
+
+
+class Box(NamedTuple):
+    """The box of a snapshot in pc, each of shape (3,); `period` is 0 along axes that do not repeat."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    period: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """One cuboid a star and line of sight: K stars, M frames, all of one size.
+
+    Attributes
+    ----------
+    centre : ndarray
+        pc, shape (K, 3).
+    frames : ndarray
+        Shape (M, 3, 3), see `stellarfm.simulations.sightlines`.
+    width, depth : float
+        On the sky and along the line of sight, pc.
+    pixels : int
+        Pixels along either side of a map.
+    """
+
+    centre: np.ndarray
+    frames: np.ndarray
+    width: float
+    depth: float
+    pixels: int
+
+    @property
+    def pixel(self) -> float:
+        """Side of a pixel, pc."""
+        return self.width / self.pixels
+
+    @property
+    def half(self) -> np.ndarray:
+        """Half the sides of a window in its own frame, pc, shape (3,)."""
+        return np.array([self.width, self.width, self.depth]) / 2
+
+    @property
+    def reach(self) -> np.ndarray:
+        """How far from its star a window of any of the frames reaches along the axes of the box, pc, shape (3,)."""
+        return np.max(np.einsum("mij,i->mj", np.abs(self.frames), self.half), axis=0)
+
+    def regions(self, box: Box) -> list[Region]:
+        """The parts of the box that the windows need, cut at periodic borders."""
+        return [
+            Region(np.array([low for low, _ in sides]), np.array([high for _, high in sides]))
+            for centre in self.centre
+            for sides in product(*(list(_intervals(*axis)) for axis in zip(centre, self.reach, *box, strict=True)))
+        ]
+
+
+def check(windows: Windows, box: Box, names: Sequence) -> None:
+    """Refuse stars outside the box, and windows that would hold gas of a periodic box twice.
+
+    Raises
+    ------
+    SnapshotError
+        Naming the star, or the axis.
+    """
+    outside = np.any((windows.centre < box.lower) | (windows.centre > box.upper), axis=1)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise SnapshotError(
+            f"{outside.sum()} of {len(names)} positions lie outside the box from {box.lower} to {box.upper} pc: "
+            f"{names[first]} is at {windows.centre[first]} pc; check their unit and origin"
+        )
+    for axis, reach, period in zip("xyz", windows.reach, box.period, strict=True):
+        if period and 2 * reach > period * (1 + _ROUNDING):
+            raise SnapshotError(
+                f"windows of {windows.width:g} pc (depth {windows.depth:g} pc) reach {2 * reach:g} pc along {axis}, "
+                f"more than the periodic box of {period:g} pc: gas would count twice; make width or depth smaller"
+            )
+
+
+def _intervals(centre: float, reach: float, lower: float, upper: float, period: float) -> Iterator[tuple[float, float]]:
+    """The parts of [centre - reach, centre + reach] along one axis, each inside the box."""
+    for shift in (-period, 0.0, period) if period else (0.0,):
+        low, high = max(lower, centre - reach + shift), min(upper, centre + reach + shift)
+        if low < high:
+            yield low, high
+
+
+def snapped(windows: Windows, box: Box) -> Windows:
+    """Windows whose pixels and depth are cells of a grid over the box.
+
+    The grid has as many cells along a side of the box as come nearest to the pixel asked for. A star in cell c gets the
+    cells c - n // 2 ... of n pixels, along the line of sight too, where n is rounded to whole cells, odd if the number
+    of pixels is odd.
+
+    Raises
+    ------
+    SnapshotError
+        If the box is no cube, or a line of sight is not along an axis.
+    """
+    side = box.upper - box.lower
+    if not np.allclose(side, side[0], rtol=1e-6):
+        raise SnapshotError(f"windows cannot be snapped to a grid over a box of {side} pc; it must be a cube")
+    if not np.all(np.isin(np.abs(windows.frames), (0, 1))):
+        raise SnapshotError("windows can be snapped to a grid only along x, y and z, not in oblique directions")
+    odd = windows.pixels % 2
+    pixel = side[0] / max(1, round(side[0] / windows.pixel))
+    n_depth = max(2 - odd, odd + 2 * round((windows.depth / pixel - odd) / 2))
+    cell = np.floor((windows.centre - box.lower) / pixel)
+    centre = box.lower + pixel * (cell + odd / 2)
+    return replace(windows, centre=centre, width=pixel * windows.pixels, depth=pixel * n_depth)
+
+
+def visible(windows: Windows, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """What of the windows a box that does not repeat itself holds.
+
+    Returns
+    -------
+    missing : ndarray
+        Boolean, shape (K, M, pixels, pixels): True where the line of sight through a corner of the pixel misses the box
+        within the depth of the window. Such a pixel would hold part of a column only.
+    coverage : ndarray
+        Fraction of the window inside the box, averaged over the corners of its pixels, shape (K, M).
+    """
+    n_stars, n_frames, n = len(windows.centre), len(windows.frames), windows.pixels
+    missing, coverage = np.zeros((n_stars, n_frames, n, n), dtype=bool), np.ones((n_stars, n_frames))
+    low, high = windows.centre - windows.reach < box.lower, windows.centre + windows.reach > box.upper
+    for star in np.flatnonzero(np.any((low | high) & (box.period == 0), axis=1)):
+        for i, frame in enumerate(windows.frames):
+            inside = _inside(windows.centre[star], frame, windows, box)
+            corners = inside > 0
+            missing[star, i] = ~(corners[1:, 1:] & corners[1:, :-1] & corners[:-1, 1:] & corners[:-1, :-1])
+            coverage[star, i] = inside.mean()
+    return missing, coverage
+
+
+def _inside(centre: np.ndarray, frame: np.ndarray, windows: Windows, box: Box) -> np.ndarray:
+    """Fraction of the line of sight through each pixel corner that is in the box, shape (pixels + 1, pixels + 1)."""
+    offset = np.linspace(-0.5, 0.5, windows.pixels + 1) * windows.width
+    start = centre + offset[:, None, None] * frame[0] + offset[None, :, None] * frame[1]
+    slack = _ROUNDING * windows.width
+    first = np.full(start.shape[:2], -windows.depth / 2)
+    last = -first
+    for k in np.flatnonzero(box.period == 0):
+        low, high = box.lower[k] - slack - start[..., k], box.upper[k] + slack - start[..., k]
+        if abs(frame[2, k]) < _ROUNDING:
+            last = np.where((low > 0) | (high < 0), -np.inf, last)
+        else:
+            crossings = np.sort([low / frame[2, k], high / frame[2, k]], axis=0)
+            first, last = np.maximum(first, crossings[0]), np.minimum(last, crossings[1])
+    return np.clip((last - first) / windows.depth, 0, 1)
