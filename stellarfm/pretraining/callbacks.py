@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 import sys
 import threading
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.module import PretrainingModule
-from stellarfm.pretraining.monitors import check_health
+from stellarfm.pretraining.tables import Table
+from stellarfm.pretraining.watch import Watch
 
 __all__ = ["Checkpoints", "Progress", "RunLog", "Stop", "last_checkpoint"]
 
@@ -26,27 +26,22 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 class RunLog(Callback):
-    """One line of ``log.csv`` every so many steps; also stops a run that has collapsed.
+    """One line of ``log.csv`` every so many steps.
 
-    Lines beyond the step from which a run continues are removed, so that the log tells one story. Every run begins with
-    a DINO loss near ln K, so that a collapse is looked for after step `settled` only.
+    Lines beyond the step from which a run continues are removed, so that the log tells one story.
     """
 
-    def __init__(self, path: Path, *, every: int, images: int, prototypes: int | None, settled: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, every: int, images: int) -> None:
+        self.table = Table(path)
         self.every = every
         self.images = images
-        self.prototypes = prototypes
-        self.settled = settled
         self.clock = (0, 0.0)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Cut the log to what the checkpoint knows."""
         self.clock = (trainer.global_step, time.monotonic())
-        if trainer.is_global_zero and self.path.exists():
-            with self.path.open(newline="") as file:
-                header, *rows = list(csv.reader(file))
-            self._write([header, *(row for row in rows if int(row[0]) <= trainer.global_step)], "w")
+        if trainer.is_global_zero:
+            self.table.cut(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,12 +49,9 @@ class RunLog(Callback):
         """Write a line, if it is time."""
         assert isinstance(module, PretrainingModule)
         step = trainer.global_step
-        if step % self.every and step < module.recipe.steps:
-            return
-        values = {name: float(value) for name, value in module.values.items()}
-        check_health(values, step=step, prototypes=self.prototypes if step > self.settled else None)
-        if trainer.is_global_zero:
-            self._add(
+        if trainer.is_global_zero and (step % self.every == 0 or step == module.recipe.steps):
+            values = {name: float(value) for name, value in module.values.items()}
+            self.table.add(
                 {"step": step, **values, "learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
             )
 
@@ -72,26 +64,19 @@ class RunLog(Callback):
         self.clock = (step, time.monotonic())
         return (step - before) * self.images / max(self.clock[1] - then, 1e-9)
 
-    def _add(self, row: dict[str, float]) -> None:
-        if not self.path.exists():
-            self._write([list(row)], "w")
-        self._write([[f"{value:.6g}" for value in row.values()]], "a")
-
-    def _write(self, rows: list[list[str]], mode: str) -> None:
-        with self.path.open(mode, newline="") as file:
-            csv.writer(file).writerows(rows)
-
 
 class Checkpoints(Callback):
     """Every so many steps, and at the end, the whole state of the run; the encoder is exported each time.
 
-    A checkpoint appears whole or not at all, and its predecessor goes only then.
+    A checkpoint appears whole or not at all, and its predecessor goes only then. While a run looks hopeless, its last
+    checkpoint and its encoder from before are kept; what is not finite is never saved.
     """
 
-    def __init__(self, folder: Path, *, every: int, export: Export) -> None:
+    def __init__(self, folder: Path, *, every: int, export: Export, watch: Watch) -> None:
         self.folder = folder
         self.every = every
         self.export = export
+        self.watch = watch
         self.hours_before = 0.0
         self.started = time.monotonic()
 
@@ -125,14 +110,17 @@ class Checkpoints(Callback):
         path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
         if path.exists():
             return
+        self.watch.check_weights(module.learner, step=trainer.global_step)
         temporary = self.folder / ".partial.ckpt"
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             temporary.replace(path)
-            for old in self.folder.glob("step-*.ckpt"):
+            first, *later = sorted(self.folder.glob("step-*.ckpt"))
+            for old in later if self.watch.suspicious else (first, *later):
                 if old != path:
                     old.unlink()
-            self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
+            if not self.watch.suspicious or trainer.should_stop or trainer.global_step == module.recipe.steps:
+                self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
         trainer.strategy.barrier()
 
 

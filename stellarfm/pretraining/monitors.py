@@ -1,15 +1,18 @@
-"""Numbers that show a collapse early, and the guard that stops a hopeless run."""
+"""Numbers that show early whether a run learns."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from stellarfm.exceptions import PretrainingError
+__all__ = ["effective_rank", "entropy", "feature_spread", "gradient_norm", "images_differ", "is_finite"]
 
-__all__ = ["check_health", "effective_rank", "entropy", "feature_spread"]
+#: Standard deviation between the images of a batch (in [0, 1]) below which they are all the same.
+ALIKE = 1e-4
 
 
 @torch.no_grad()
@@ -37,34 +40,21 @@ def entropy(assignments: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(assignments.float()).sum(dim=-1).mean()
 
 
-def check_health(values: dict[str, float], *, step: int, prototypes: int | None = None) -> None:
-    """Stop a run that cannot recover.
+@torch.no_grad()
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
+    """Euclidean norm of all gradients together, a scalar; zero if there is none."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of weights that are spread over devices
 
-    Parameters
-    ----------
-    values : dict
-        Losses and monitors by name; ``dino`` and ``rank`` are looked at where they exist.
-    step : int
-        For the message.
-    prototypes : int, optional
-        The number K behind the loss ``dino``; without it, a collapse is not looked for.
 
-    Raises
-    ------
-    PretrainingError
-        If a loss is not finite, or the DINO loss is stuck at ln K while the features have an effective rank below 1.5.
-    """
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise PretrainingError(
-            f"step {step}: {', '.join(broken)} is not finite; start anew with a lower learning_rate or "
-            "precision = '32-true'"
-        )
-    if prototypes is None or not {"dino", "rank"} <= values.keys():
-        return
-    stuck = 0.99 * math.log(prototypes)
-    if values["dino"] > stuck and values["rank"] < 1.5:
-        raise PretrainingError(
-            f"step {step}: collapse: the DINO loss {values['dino']:.2f} is stuck at ln K = {math.log(prototypes):.2f} "
-            f"and the features have rank {values['rank']:.1f}; lower learning_rate or raise koleo_weight"
-        )
+@torch.no_grad()
+def images_differ(images: torch.Tensor) -> bool:
+    """Whether the images (N, C, side, side) of a batch are anything but copies of each other; true for one image."""
+    return len(images) < 2 or float(images.float().std(dim=0, correction=0).mean()) > ALIKE
+
+
+@torch.no_grad()
+def is_finite(module: nn.Module) -> bool:
+    """Whether every weight and every buffer of `module` is finite."""
+    tensors = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() and t.numel()]
+    return all(bool(torch.isfinite(norm)) for norm in torch._foreach_norm(tensors))

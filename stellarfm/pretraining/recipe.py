@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
+from stellarfm.pretraining.guard import Limits
 
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
 
-SECTIONS = ("encoder", "dataset", "method")
+SECTIONS = ("encoder", "dataset", "method", "monitors")
 
 
 def _whole(value: Any) -> bool:
@@ -45,7 +46,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of the training loop, and the options of the three plugins.
+    """Settings of the training loop, and the options of the three plugins and of the guard.
 
     Attributes
     ----------
@@ -79,6 +80,8 @@ class Recipe:
         Stop then, with a checkpoint and an encoder; the schedules do not change.
     encoder, dataset, method : dict
         Options of the plugins.
+    monitors : dict
+        When to give a run up: options of `stellarfm.pretraining.guard.Limits`.
     """
 
     steps: int = 10_000
@@ -99,6 +102,7 @@ class Recipe:
     encoder: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
+    monitors: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -111,6 +115,7 @@ class Recipe:
         for name in ("seed", "warmup_steps", "workers"):
             if getattr(self, name) < 0:
                 raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 0")
+        Limits.from_table(self.monitors)
         if self.precision not in ("32-true", "bf16-mixed"):
             raise PretrainingError(f"precision is {self.precision!r}; expected '32-true' or 'bf16-mixed'")
 
@@ -140,8 +145,8 @@ def recipe_names() -> list[str]:
 def load_recipe(source: str | os.PathLike) -> Recipe:
     """A recipe by the name of one in the package, or by the path of a TOML file.
 
-    The tables ``[encoder]``, ``[dataset]`` and ``[method]`` hold plugin options; ``[training]`` holds the settings of
-    `Recipe`.
+    The tables ``[encoder]``, ``[dataset]`` and ``[method]`` hold plugin options, ``[monitors]`` when to give a run up;
+    ``[training]`` holds the settings of `Recipe`.
 
     Raises
     ------

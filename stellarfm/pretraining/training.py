@@ -24,15 +24,17 @@ from stellarfm.output import check_output, new_file
 from stellarfm.pretraining.callbacks import Checkpoints, Progress, RunLog, Stop, last_checkpoint
 from stellarfm.pretraining.data import derived_seed, image_loader
 from stellarfm.pretraining.export import Export
+from stellarfm.pretraining.guard import Guard, Limits
 from stellarfm.pretraining.module import PretrainingModule
 from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.watch import Watch
 
 __all__ = ["pretrain"]
 
 log = logging.getLogger("stellarfm")
 
 #: Settings that may change when a run continues: they do not change what is learnt.
-FREE = frozenset({"workers", "torch_threads", "checkpoint_steps", "log_steps", "max_hours"})
+FREE = frozenset({"workers", "torch_threads", "checkpoint_steps", "log_steps", "max_hours", "monitors"})
 
 
 def pretrain(
@@ -144,10 +146,13 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, 
     """Run Lightning's loop with our callbacks."""
     recipe = export.recipe
     stop = Stop(max_hours=recipe.max_hours)
+    checkpoints = export.folder / "checkpoints"
+    watch = Watch(_guard(module, images=recipe.batch_size // devices), checkpoints, every=recipe.log_steps)
     callbacks = [
         stop,
-        _run_log(module, export, images_per_device=recipe.batch_size // devices),
-        Checkpoints(export.folder / "checkpoints", every=recipe.checkpoint_steps, export=export),
+        RunLog(export.folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
+        watch,
+        Checkpoints(checkpoints, every=recipe.checkpoint_steps, export=export, watch=watch),
         *([Progress(images=recipe.batch_size)] if progress else []),
     ]
     trainer = Trainer(
@@ -174,15 +179,15 @@ def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, 
         )
 
 
-def _run_log(module: PretrainingModule, export: Export, *, images_per_device: int) -> RunLog:
-    """The log; it can see a collapse where the method has prototypes and a rank can be measured."""
-    recipe = export.recipe
-    return RunLog(
-        export.folder / "log.csv",
-        every=recipe.log_steps,
-        images=recipe.batch_size,
-        prototypes=getattr(module.method, "prototypes", None) if images_per_device >= 8 else None,
-        settled=max(recipe.warmup_steps, recipe.steps // 10),
+def _guard(module: PretrainingModule, *, images: int) -> Guard:
+    """The guard of a run with so many images a device; it knows ln K where the method has prototypes."""
+    recipe = module.recipe
+    return Guard(
+        Limits.from_table(recipe.monitors),
+        steps=recipe.steps,
+        warmup_steps=recipe.warmup_steps,
+        images=images,
+        prototypes=getattr(module.method, "prototypes", None),
     )
 
 

@@ -47,6 +47,11 @@ class Grey(Waves):
         return np.full((self.channels, self.size, self.size), 0.5, np.float32)
 
 
+class Faint(Waves):
+    def image(self, index):
+        return np.float32(0.5) + np.float32(1e-3) * super().image(index)
+
+
 class Darkness(Waves):
     def image(self, index):
         return np.full((self.channels, self.size, self.size), np.nan, np.float32)
@@ -55,14 +60,14 @@ class Darkness(Waves):
 
 @pytest.fixture
 def plugins(distribution, tmp_path):
-    """Install the encoder ``micro`` and the datasets ``waves`` and ``darkness``; gives the folder they are in."""
+    """Install the encoder ``micro`` and four datasets, ``waves`` and worse ones; gives the folder they are in."""
     folder = tmp_path / "plugins"
     distribution(
         "tiny",
         folder=folder,
         modules={"tiny_plugins": MODULE},
         encoders={"micro": "tiny_plugins:Micro"},
-        datasets={"waves": "tiny_plugins:Waves", "darkness": "tiny_plugins:Darkness", "grey": "tiny_plugins:Grey"},
+        datasets={kind.lower(): f"tiny_plugins:{kind}" for kind in ("Waves", "Faint", "Grey", "Darkness")},
     )
     return folder
 

@@ -1,12 +1,18 @@
-"""Monitors on features whose spread and rank are known, and the guard."""
+"""Monitors on features, gradients and images whose numbers are known."""
 
 import math
 
 import pytest
 import torch
 
-from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.monitors import check_health, effective_rank, entropy, feature_spread
+from stellarfm.pretraining.monitors import (
+    effective_rank,
+    entropy,
+    feature_spread,
+    gradient_norm,
+    images_differ,
+    is_finite,
+)
 
 
 def randn(*shape: int) -> torch.Tensor:
@@ -43,16 +49,22 @@ def test_entropy():
     assert float(entropy(torch.eye(4))) == 0.0
 
 
-def test_nan_is_reported_with_its_name():
-    with pytest.raises(PretrainingError, match=r"step 5: ibot is not finite; .*learning_rate"):
-        check_health({"dino": 1.0, "ibot": float("nan")}, step=5)
+def test_gradient_norm():
+    first, second, without = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    first.grad, second.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
+    assert float(gradient_norm([first, second, without])) == pytest.approx(5.0)
+    assert float(gradient_norm([without])) == 0.0
 
 
-def test_collapse_is_reported():
-    with pytest.raises(PretrainingError, match=r"step 9: collapse: .* rank 1.0"):
-        check_health({"dino": math.log(512), "rank": 1.0}, step=9, prototypes=512)
+def test_images_that_differ():
+    images = randn(4, 3, 8, 8).sigmoid()
+    assert images_differ(images)
+    assert images_differ(images[:1])
+    assert not images_differ(images[:1].expand(4, -1, -1, -1) + 1e-6 * images)
 
 
-@pytest.mark.parametrize("values", [{"dino": math.log(512), "rank": 3.0}, {"dino": 5.0, "rank": 1.0}, {"loss": 1.0}])
-def test_a_healthy_run_goes_on(values):
-    check_health(values, step=9, prototypes=512)
+def test_finite_weights():
+    module = torch.nn.BatchNorm1d(2)
+    assert is_finite(module)
+    module.running_mean[1] = math.inf
+    assert not is_finite(module)
