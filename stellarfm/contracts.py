@@ -9,6 +9,7 @@ mixed into whatever the implementation needs (an encoder is a `torch.nn.Module` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["CONTRACTS", "Encoder", "Features", "PretrainingDataset", "PretrainingMethod", "SimulationReader"]
+__all__ = [
+    "CONTRACTS",
+    "Encoder",
+    "Features",
+    "LabelledDataset",
+    "PretrainingDataset",
+    "PretrainingMethod",
+    "SimulationReader",
+]
 
 
 class Features(NamedTuple):
@@ -70,13 +79,33 @@ class Encoder(ABC):
             Only where `maskable`; otherwise a mask raises `ValueError`.
         """
 
+    def layers(self) -> list[list[torch.nn.Parameter]]:
+        """Parameters from the input to the output, layer by layer, each once; layer-wise decay of the rate needs them.
+
+        The first layer holds what turns pixels into tokens, the last the final norm. Without any (the default), an
+        encoder has no layers to tell apart.
+        """
+        return []
+
+    def stem(self) -> list[torch.nn.Parameter]:
+        """Parameters of the projection of pixels, which may learn more slowly; empty where there is none."""
+        return []
+
 
 class PretrainingDataset(ABC):
     """Images without labels, each a pure function of (options, index).
 
     Every dataset takes the keyword-only options ``size`` (pixels), ``seed`` and ``channels``. Nothing may depend on the
     worker, on the order of the calls or on global random state.
+
+    Attributes
+    ----------
+    limits : tuple of float
+        Smallest and largest value of an image. Whatever they are, 0.5 is the centre and 0.2 about one standard
+        deviation: methods subtract the one and divide by the other.
     """
+
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -84,7 +113,38 @@ class PretrainingDataset(ABC):
 
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
-        """Image number `index`: float32 in [0, 1], shape (channels, size, size)."""
+        """Image number `index`: float32 within `limits`, shape (channels, size, size)."""
+
+    def images(self, indices: Sequence[int], *, device: torch.device | str) -> torch.Tensor:
+        """A batch, float32 of shape (len(indices), channels, size, size), on `device`.
+
+        A dataset that can make its images on the device itself overrides this; a training loop on a GPU then needs no
+        workers. What comes out is what `image` gives, up to the rounding of the device. By default it is just that.
+        """
+        import numpy as np
+        import torch
+
+        return torch.from_numpy(np.stack([self.image(index) for index in indices])).to(device)
+
+
+class LabelledDataset(PretrainingDataset):
+    """Images, each with a few numbers that belong to it (a mass, votes); the image alone stays what `image` gives.
+
+    Attributes
+    ----------
+    label_names : tuple of str
+        What the numbers are, with their unit.
+    """
+
+    label_names: tuple[str, ...]
+
+    @abstractmethod
+    def label(self, index: int) -> np.ndarray:
+        """Numbers of image `index`: float32, shape (len(label_names),); NaN is unknown."""
+
+    def held_out(self) -> LabelledDataset | None:
+        """Images that this dataset never gives, to judge on what was learnt; None (the default) if all are given."""
+        return None
 
 
 class PretrainingMethod(ABC):
@@ -93,7 +153,18 @@ class PretrainingMethod(ABC):
     The training loop (`stellarfm.pretraining.training`) owns devices, optimiser, checkpoints and logs; a method owns
     what is learnt. Its options are keyword-only constructor arguments; it holds no tensors itself - those live in
     the module that `build` returns, so that one state dictionary holds the whole state of a run.
+
+    With several devices each has its share of a batch, and `generator` is then a
+    `stellarfm.pretraining.chance.SharedGenerator`: whoever draws through `stellarfm.pretraining.chance` gets the views
+    that one device would have made.
+
+    Attributes
+    ----------
+    labelled : bool
+        Whether `losses` needs the labels of a `LabelledDataset`.
     """
+
+    labelled: bool = False
 
     @abstractmethod
     def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> torch.nn.Module:
@@ -104,8 +175,13 @@ class PretrainingMethod(ABC):
         """Augmented views of a batch (B, channels, size, size), on its device, random only through `generator`."""
 
     @abstractmethod
-    def losses(self, module: torch.nn.Module, views: Any, *, step: int) -> dict[str, torch.Tensor]:
-        """Named scalar losses of a batch. ``"loss"`` is the one that is minimised; the others are logged."""
+    def losses(
+        self, module: torch.nn.Module, views: Any, *, step: int, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Named scalar losses of a batch. ``"loss"`` is the one that is minimised; the others are logged.
+
+        `labels` (B, numbers) are given if the method is `labelled`.
+        """
 
     @abstractmethod
     def encoder(self, module: torch.nn.Module) -> Encoder:
@@ -115,6 +191,10 @@ class PretrainingMethod(ABC):
         """Groups for the optimiser: ``params``, ``lr_scale`` and ``decay_scale`` (factors on the schedules)."""
         params = [p for p in module.parameters() if p.requires_grad]
         return [{"params": params, "lr_scale": 1.0, "decay_scale": 1.0}]
+
+    def predict(self, module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor | None:
+        """Labels (B, numbers) that a trained module reads off images (B, channels, size, size); None if it cannot."""
+        return None
 
     def before_optimizer(self, module: torch.nn.Module, *, step: int) -> None:
         """Called between the backward pass and the optimiser step: clip, freeze."""

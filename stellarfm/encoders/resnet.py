@@ -51,3 +51,13 @@ class ResNet18(nn.Module, Encoder):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Image features alone, shape (B, 512)."""
         return self.encode(images).image
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The first convolution, and each residual block; see `Encoder`."""
+        stages = (self.backbone.layer1, self.backbone.layer2, self.backbone.layer3, self.backbone.layer4)
+        blocks = [list(block.parameters()) for stage in stages for block in stage]
+        return [[*self.stem(), *self.backbone.bn1.parameters()], *blocks]
+
+    def stem(self) -> list[nn.Parameter]:
+        """The first convolution."""
+        return list(self.backbone.conv1.parameters())

@@ -83,6 +83,17 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         """Image features alone, shape (B, embed_dim)."""
         return self.encode(images).image
 
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Embedding (patches, positions, tokens), each block, final norm; see `Encoder`."""
+        blocks = [list(block.parameters()) for block in self.backbone.blocks]
+        norm = list(self.backbone.norm.parameters())
+        later = {id(p) for layer in (*blocks, norm) for p in layer}
+        return [[p for p in self.parameters() if id(p) not in later], *blocks, norm]
+
+    def stem(self) -> list[nn.Parameter]:
+        """The projection of patches."""
+        return list(self.backbone.patch_embed.parameters())
+
 
 class DinoV2Tiny8(VisionTransformerEncoder):
     """ViT-Ti/8: width 192, 12 layers, 3 heads, patches of 8 pixels; 5.4 million parameters."""

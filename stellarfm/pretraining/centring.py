@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import distributed, nn
 
+from stellarfm.pretraining.collective import place, total
+
 __all__ = ["MovingMeanCentring", "SinkhornCentring", "sinkhorn_knopp"]
 
 
@@ -39,13 +41,12 @@ def sinkhorn_knopp(logits: torch.Tensor, *, temperature: float, iterations: int 
 
 def _logsumexp_over_samples(values: torch.Tensor) -> torch.Tensor:
     """Log of the sum of exponentials over the samples of all processes, shape (1, K)."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if place()[1] == 1:
         return torch.logsumexp(values, dim=0, keepdim=True)
-    largest = values.amax(dim=0, keepdim=True)
+    lowest = values.new_full((1, values.shape[1]), -torch.inf)  # a process may have no sample at all
+    largest = torch.cat([values, lowest]).amax(dim=0, keepdim=True)
     distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
-    total = (values - largest).exp().sum(dim=0, keepdim=True)
-    distributed.all_reduce(total)
-    return largest + total.log()
+    return largest + total((values - largest).exp().sum(dim=0, keepdim=True)).log()
 
 
 class SinkhornCentring(nn.Module):
@@ -91,7 +92,5 @@ class MovingMeanCentring(nn.Module):
 
 def _mean_over_samples(values: torch.Tensor) -> torch.Tensor:
     """Mean over the samples of all processes, shape (1, K)."""
-    total = torch.cat([values.sum(dim=0), values.new_tensor([float(len(values))])])
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(total)
-    return (total[:-1] / total[-1].clamp(min=1.0)).unsqueeze(0)
+    sums = total(torch.cat([values.sum(dim=0), values.new_tensor([float(len(values))])]))
+    return (sums[:-1] / sums[-1].clamp(min=1.0)).unsqueeze(0)

@@ -12,7 +12,10 @@ from stellarfm.contracts import Encoder, Features, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining import views as augment
 from stellarfm.pretraining.centring import MovingMeanCentring, SinkhornCentring
+from stellarfm.pretraining.chance import n_devices, own_share
+from stellarfm.pretraining.collective import gather
 from stellarfm.pretraining.dino_loss import dino_loss
+from stellarfm.pretraining.groups import optimiser_groups
 from stellarfm.pretraining.heads import PrototypeHead
 from stellarfm.pretraining.ibot_loss import ibot_loss
 from stellarfm.pretraining.koleo_loss import koleo_loss
@@ -24,11 +27,16 @@ __all__ = ["DinoV2", "DinoV2Module", "Views"]
 
 
 class Views(NamedTuple):
-    """Views of B images: G global and L local crops, view by view, and the masks of the global ones."""
+    """Views of B images: G global and L local crops, view by view; masks of the global ones and where they hide.
+
+    `hidden` holds the places of the hidden patches among all patches of `large`, so that nothing in a step waits for
+    the number of them.
+    """
 
     large: torch.Tensor
     small: torch.Tensor
     mask: torch.Tensor
+    hidden: torch.Tensor
 
 
 class Branch(nn.Module):
@@ -118,6 +126,10 @@ class DinoV2(PretrainingMethod):
         Share of all steps at the start during which prototypes do not learn.
     clip : float
         Largest norm of the gradient of the encoder and of each head; 0 switches clipping off.
+    layer_decay : float
+        Factor on the learning rate from each layer of the encoder to the one before it; 1 switches it off.
+    stem_rate : float
+        Factor on the learning rate of the projection of pixels.
     """
 
     def __init__(
@@ -151,6 +163,8 @@ class DinoV2(PretrainingMethod):
         centring: str = "sinkhorn",
         frozen_prototypes: float = 0.01,
         clip: float = 3.0,
+        layer_decay: float = 1.0,
+        stem_rate: float = 1.0,
     ) -> None:
         self.prototypes = prototypes
         self.hidden = hidden
@@ -174,6 +188,8 @@ class DinoV2(PretrainingMethod):
         self.centring = centring
         self.frozen_prototypes = frozen_prototypes
         self.clip = clip
+        self.layer_decay = layer_decay
+        self.stem_rate = stem_rate
 
     def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> DinoV2Module:
         """Student and teacher around `encoder`; checks that the options fit it."""
@@ -189,6 +205,10 @@ class DinoV2(PretrainingMethod):
         if self.rotation not in augment.ROTATIONS:
             raise PretrainingError(f"rotation is {self.rotation!r}; expected one of {', '.join(augment.ROTATIONS)}")
         name, patch = type(encoder).__name__, encoder.patch_size
+        if self.layer_decay != 1.0 and not encoder.layers():
+            raise PretrainingError(
+                f"{name} does not tell its layers apart; set layer_decay = 1 in the recipe's [method]"
+            )
         for crop in (self.global_crop, self.local_crop):
             if crop.size % patch:
                 raise PretrainingError(f"crops of {crop.size} pixels do not fit {name}; expected a multiple of {patch}")
@@ -216,15 +236,20 @@ class DinoV2(PretrainingMethod):
         """Two global and `local_crops` local views of images (B, C, size, size) in [0, 1], and masks."""
         large = [self._view(images, self.global_crop, generator) for _ in range(2)]
         small = [self._view(images, self.local_crop, generator) for _ in range(self.local_crops)]
-        mask = block_masks(
-            2 * len(images),
+        empty = images.new_empty(0, images.shape[1], self.local_crop.size, self.local_crop.size)
+        mask = self._masks(len(images), generator)
+        return Views(torch.cat(large), torch.cat(small) if small else empty, mask, mask.flatten().nonzero().squeeze(1))
+
+    def _masks(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Masks of both global views of this device's images, shape (2 count, rows, columns)."""
+        masks = block_masks(
+            2 * count * n_devices(generator),
             self.global_crop.size // self.patch_size,
             generator=generator,
             masked_images=self.masked_images,
             ratio=self.mask_ratio,
         )
-        empty = images.new_empty(0, images.shape[1], self.local_crop.size, self.local_crop.size)
-        return Views(torch.cat(large), torch.cat(small) if small else empty, mask)
+        return own_share(masks.unflatten(0, (2, -1)), generator=generator, axis=1).flatten(0, 1)
 
     def _view(self, images: torch.Tensor, crop: augment.Crop, generator: torch.Generator) -> torch.Tensor:
         view = augment.crop(images, crop, generator=generator, rotation=self.rotation, flips=self.flips)
@@ -233,7 +258,9 @@ class DinoV2(PretrainingMethod):
         view = augment.stretch(view, self.stretch, generator=generator)
         return augment.noise(view, level=self.noise, generator=generator) if self.noise else view
 
-    def losses(self, module: nn.Module, views: Views, *, step: int) -> dict[str, torch.Tensor]:
+    def losses(
+        self, module: nn.Module, views: Views, *, step: int, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """``loss`` and its parts ``dino``, ``ibot``, ``koleo``; monitors ``entropy``, ``spread`` and ``rank``."""
         assert isinstance(module, DinoV2Module)
         class_targets, patch_targets, features = self._teach(module, views, step)
@@ -245,7 +272,7 @@ class DinoV2(PretrainingMethod):
         if self.masked_images:
             parts["ibot"] = ibot_loss(patch_logits, patch_targets, views.mask, temperature=self.student_temperature)
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
-        half = features[: len(features) // 2]
+        half = gather(features[: len(features) // 2])
         watched = {"entropy": entropy(class_targets), "spread": feature_spread(half), "rank": effective_rank(half)}
         return {"loss": total, **parts, **watched}
 
@@ -259,7 +286,7 @@ class DinoV2(PretrainingMethod):
         class_targets = module.class_centring(module.teacher.class_head(image), temperature=temperature)
         patch_targets = class_targets[:0]
         if self.masked_images:
-            logits = module.teacher.patch_head(patches[views.mask])
+            logits = module.teacher.patch_head(patches.flatten(0, 2)[views.hidden])
             patch_targets = module.patch_centring(logits, temperature=temperature)
         return class_targets.unflatten(0, (2, -1)), patch_targets, image
 
@@ -270,7 +297,9 @@ class DinoV2(PretrainingMethod):
         if len(views.small):
             tokens.append(student.encode(views.small).image)
         class_logits = student.class_head(torch.cat(tokens)).unflatten(0, (2 + self.local_crops, -1))
-        patch_logits = student.patch_head(patches[views.mask]) if self.masked_images else class_logits[0, :0]
+        patch_logits = class_logits[0, :0]
+        if self.masked_images:
+            patch_logits = student.patch_head(patches.flatten(0, 2)[views.hidden])
         return class_logits, patch_logits, image
 
     def encoder(self, module: nn.Module) -> Encoder:
@@ -279,13 +308,10 @@ class DinoV2(PretrainingMethod):
         return module.teacher.encoder  # type: ignore[return-value]
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """Two groups: matrices, and biases, norms and single tokens, which do not decay."""
-        learning = [p for p in module.parameters() if p.requires_grad]
-        groups = [
-            ([p for p in learning if p.squeeze().ndim > 1], 1.0),
-            ([p for p in learning if p.squeeze().ndim <= 1], 0.0),
-        ]
-        return [{"params": params, "lr_scale": 1.0, "decay_scale": decay} for params, decay in groups]
+        """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
+        assert isinstance(module, DinoV2Module)
+        encoder: Any = module.student.encoder
+        return optimiser_groups(module, encoder, layer_decay=self.layer_decay, stem_rate=self.stem_rate)
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:
         """Clip the gradients of the encoder and of each head on its own; hold the prototypes at the start."""

@@ -34,6 +34,6 @@ def ibot_loss(
     """
     log_probabilities = torch.log_softmax(student.float() / temperature, dim=-1)
     entropies = -(teacher.float() * log_probabilities).sum(dim=-1)
-    hidden = mask.sum(dim=(1, 2), keepdim=True).clamp(min=1)
-    weights = (1.0 / hidden).expand(mask.shape)[mask]
+    hidden = mask.sum(dim=(1, 2))
+    weights = torch.repeat_interleave(1.0 / hidden.clamp(min=1), hidden, output_size=len(student))
     return (entropies * weights).sum() / len(mask)

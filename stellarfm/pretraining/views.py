@@ -1,5 +1,7 @@
 """Augmented views of a batch, made on the batch's device with a few tensor operations.
 
+Every function draws through `stellarfm.pretraining.chance`, so that several devices make the views that one would.
+
 Channels are physical quantities: they are never mixed, permuted or turned grey.
 """
 
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from stellarfm.pretraining.chance import normal, uniform
 
 __all__ = ["ROTATIONS", "Crop", "Stretch", "blur", "crop", "noise", "standardise", "stretch"]
 
@@ -44,10 +48,6 @@ class Stretch:
     gamma: float = 0.2
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return torch.empty(shape, device=generator.device).uniform_(low, high, generator=generator)
-
-
 def crop(
     images: torch.Tensor, how: Crop, *, generator: torch.Generator, rotation: str = "any", flips: bool = True
 ) -> torch.Tensor:
@@ -78,10 +78,10 @@ def crop(
     angle = _angles(count, rotation, generator)
     cos, sin = torch.cos(angle), torch.sin(angle)
     reach = cos.abs() + sin.abs()
-    side = torch.minimum(_uniform((count,), *how.area, generator).sqrt(), 1.0 / reach)
+    side = torch.minimum(uniform((count,), *how.area, generator=generator).sqrt(), 1.0 / reach)
     margin = (1.0 - side * reach).clamp(min=0.0)
-    shift = _uniform((2, count), -1.0, 1.0, generator) * margin
-    mirror = torch.where(_uniform((count,), 0.0, 1.0, generator) < 0.5 * flips, -1.0, 1.0)
+    shift = uniform((2, count), -1.0, 1.0, generator=generator, axis=1) * margin
+    mirror = torch.where(uniform((count,), 0.0, 1.0, generator=generator) < 0.5 * flips, -1.0, 1.0)
     rows = torch.stack([side * cos * mirror, -side * sin, shift[0], side * sin * mirror, side * cos, shift[1]], dim=1)
     grid = functional.affine_grid(
         rows.view(count, 2, 3), [count, images.shape[1], how.size, how.size], align_corners=False
@@ -91,7 +91,7 @@ def crop(
 
 def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tensor:
     """Random angles in radians, shape (count,)."""
-    turns = _uniform((count,), 0.0, 1.0, generator)
+    turns = uniform((count,), 0.0, 1.0, generator=generator)
     if rotation == "any":
         return turns * 2.0 * math.pi
     if rotation == "quarter":
@@ -109,9 +109,9 @@ def standardise(images: torch.Tensor) -> torch.Tensor:
 def stretch(images: torch.Tensor, how: Stretch, *, generator: torch.Generator) -> torch.Tensor:
     """Standardised images with a random gamma, gain and offset for each channel of each image, clipped to +-5."""
     shape = (*images.shape[:2], 1, 1)
-    gamma = _uniform(shape, -how.gamma, how.gamma, generator).exp()
-    gain = _uniform(shape, 1.0 - how.gain, 1.0 + how.gain, generator)
-    offset = _uniform(shape, -how.offset, how.offset, generator)
+    gamma = uniform(shape, -how.gamma, how.gamma, generator=generator).exp()
+    gain = uniform(shape, 1.0 - how.gain, 1.0 + how.gain, generator=generator)
+    offset = uniform(shape, -how.offset, how.offset, generator=generator)
     bent = images.clamp(0.0, 1.0) ** gamma if how.gamma else images
     return (standardise(bent) * gain + offset).clamp(-LIMIT, LIMIT)
 
@@ -122,8 +122,8 @@ def blur(
     """Gaussian blur with a standard deviation of `sigma` pixels (a range), for a share `probability` of the images."""
     count, channels = images.shape[:2]
     reach = math.ceil(2.5 * sigma[1])
-    widths = _uniform((count, 1), *sigma, generator)
-    widths = torch.where(_uniform((count, 1), 0.0, 1.0, generator) < probability, widths, 1e-3)
+    widths = uniform((count, 1), *sigma, generator=generator)
+    widths = torch.where(uniform((count, 1), 0.0, 1.0, generator=generator) < probability, widths, 1e-3)
     distance = torch.arange(-reach, reach + 1, device=images.device)
     kernels = torch.softmax(-0.5 * (distance / widths) ** 2, dim=1).repeat_interleave(channels, dim=0)
     flat = functional.pad(images.flatten(0, 1).unsqueeze(0), [reach] * 4, mode="reflect")
@@ -134,5 +134,5 @@ def blur(
 
 def noise(images: torch.Tensor, *, level: float, generator: torch.Generator) -> torch.Tensor:
     """White noise, its standard deviation drawn from [0, level] for each image, in units of the standardised images."""
-    levels = _uniform((len(images), 1, 1, 1), 0.0, level, generator)
-    return images + levels * torch.randn(images.shape, generator=generator, device=images.device)
+    levels = uniform((len(images), 1, 1, 1), 0.0, level, generator=generator)
+    return images + levels * normal(tuple(images.shape), generator=generator)

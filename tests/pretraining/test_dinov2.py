@@ -35,10 +35,11 @@ def views(method: DinoV2, seed: int = 0, count: int = 4):
 def test_shapes_of_views():
     m = method()
     built(m)
-    large, small, mask = views(m)
+    large, small, mask, hidden = views(m)
     assert large.shape == (8, 3, 16, 16)
     assert small.shape == (12, 3, 8, 8)
     assert mask.shape == (8, 2, 2)
+    assert torch.equal(mask.flatten()[hidden], torch.ones(int(mask.sum()), dtype=torch.bool))
 
 
 def test_views_are_a_function_of_the_generator():

@@ -1,0 +1,57 @@
+"""Groups of parameters for the optimiser: who decays, and which layer learns how fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from stellarfm.contracts import Encoder
+
+__all__ = ["optimiser_groups"]
+
+
+def optimiser_groups(
+    module: nn.Module, encoder: Encoder, *, layer_decay: float = 1.0, stem_rate: float = 1.0
+) -> list[dict[str, Any]]:
+    """Learning parameters of `module` in groups of one rate and one decay each.
+
+    Biases, norms and single tokens do not decay. Layer ``i`` of the ``n`` layers of `encoder` learns at
+    ``layer_decay ** (n - 1 - i)`` times the rate (BEiT, arXiv:2106.08254, appendix H), so that the final norm and all
+    that is not the encoder learns at the full rate; the projection of pixels at `stem_rate` times that of its layer
+    (DINOv2's code, ``patch_embed_lr_mult``).
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose parameters are grouped: those that need a gradient.
+    encoder : Encoder
+        The part of it whose layers are told apart.
+    layer_decay, stem_rate : float
+        Factors on the rate; 1 for both gives two groups: what decays, and what does not.
+
+    Returns
+    -------
+    list of dict
+        ``params``, ``lr_scale`` and ``decay_scale``, as `stellarfm.contracts.PretrainingMethod.parameter_groups` says.
+    """
+    rates = _rates(encoder, layer_decay, stem_rate)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): [], (1.0, 0.0): []}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decay = 1.0 if parameter.squeeze().ndim > 1 else 0.0
+            groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
+    return [{"params": members, "lr_scale": rate, "decay_scale": decay} for (rate, decay), members in groups.items()]
+
+
+def _rates(encoder: Encoder, layer_decay: float, stem_rate: float) -> dict[int, float]:
+    """Factor on the rate of each of the encoder's parameters, by identity."""
+    layers = encoder.layers()
+    rates = {
+        id(parameter): layer_decay ** (len(layers) - 1 - number)
+        for number, layer in enumerate(layers)
+        for parameter in layer
+    }
+    for parameter in encoder.stem():
+        rates[id(parameter)] = rates.get(id(parameter), 1.0) * stem_rate
+    return rates
