@@ -12,7 +12,7 @@ from astropy import units as u
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
 from stellarfm.maps.mapset import MapSet
 from stellarfm.maps.missing import blank_zeros
-from stellarfm.maps.tables import has_schema, hdf5_errors, read_length, read_table, read_text, read_unit, write_table
+from stellarfm.maps.tables import has_schema, hdf5_errors, read_quantity, read_table, read_text, read_unit, write_table
 from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible
 from stellarfm.output import new_file
 
@@ -70,8 +70,8 @@ def _columns(file: h5py.File, path: Path) -> dict:
     return {
         **maps,
         "stars": read_table(file["stars"], path),
-        "pixel_scale": read_length(file, "pixel_scale", path),
-        "depth": read_length(file, "depth", path),
+        "pixel_scale": read_quantity(file, "pixel_scale", path, expected="pc"),
+        "depth": read_quantity(file, "depth", path, expected="pc"),
         "mass_per_hydrogen": float(file.attrs.get("mass_per_hydrogen", MASS_PER_HYDROGEN)),
         "label_kind": read_text(file, "label_kind") or None,
         "simulation": read_text(file, "simulation"),

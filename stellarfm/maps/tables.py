@@ -15,7 +15,7 @@ from astropy.table import QTable
 from stellarfm.exceptions import MapError, ReaderError, StellarFMError, UnitsError
 from stellarfm.maps.units import clean_unit
 
-__all__ = ["has_schema", "hdf5_errors", "read_length", "read_table", "read_text", "read_unit", "write_table"]
+__all__ = ["has_schema", "hdf5_errors", "read_quantity", "read_table", "read_text", "read_unit", "write_table"]
 
 
 def has_schema(path: Path, schema: str) -> bool:
@@ -54,12 +54,12 @@ def read_unit(text: object, where: str, expected: str) -> u.UnitBase:
         raise UnitsError(f"{where}: {error}") from error
 
 
-def read_length(file: h5py.File, name: str, path: Path) -> u.Quantity:
+def read_quantity(file: h5py.File, name: str, path: Path, *, expected: str) -> u.Quantity:
     """The attribute `name`, a number or numbers in the unit that the attribute ``<name>_unit`` tells."""
     if name not in file.attrs:
-        raise ReaderError(f"{path}: attribute {name!r} is missing; expected a length")
+        raise ReaderError(f"{path}: attribute {name!r} is missing; expected numbers in {expected}, say")
     where = f"{path}: attribute {name!r}"
-    return np.asarray(file.attrs[name], dtype=float) * read_unit(file.attrs.get(f"{name}_unit"), where, "pc")
+    return np.asarray(file.attrs[name], dtype=float) * read_unit(file.attrs.get(f"{name}_unit"), where, expected)
 
 
 def read_table(group: h5py.Group, path: Path) -> QTable:

@@ -92,6 +92,7 @@ def project(
     """
     if snapshot.gas is None:
         raise SnapshotError(f"{_name(snapshot)} holds no gas; there is nothing to project")
+    _check_velocities(snapshot, "xyz" if directions is not None else axes)
     stars = _stars(snapshot) if positions is None else _numbered(positions)
     frames = axis_frames(axes) if directions is None else direction_frames(directions, seed=seed)
     labels = list(axes) if directions is None else [str(i) for i in range(len(frames))]
@@ -119,6 +120,13 @@ def project(
 
 def _name(snapshot: Snapshot) -> str:
     return " ".join(filter(None, ("snapshot", str(snapshot.snapshot), "of", snapshot.simulation or "an unnamed run")))
+
+
+def _check_velocities(snapshot: Snapshot, axes: str) -> None:
+    """Refuse lines of sight along which the velocity is unknown."""
+    known = "xyz" if snapshot.gas is None else snapshot.gas.velocity_axes
+    if not set(axes) <= set(known):
+        raise SnapshotError(f"{_name(snapshot)} holds the velocity along {known} only; project it with axes '{known}'")
 
 
 def _stars(snapshot: Snapshot) -> QTable:

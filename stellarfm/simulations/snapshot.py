@@ -127,9 +127,12 @@ class GasSource(ABC):
     ----------
     kind : {"cells", "particles"}
         What `GasBlock.size` means.
+    velocity_axes : str
+        Axes along which velocities are known; along others a block holds zeros, and nothing can be projected.
     """
 
     kind: str
+    velocity_axes: str = "xyz"
 
     @abstractmethod
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
