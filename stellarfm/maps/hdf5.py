@@ -27,6 +27,7 @@ _DATASETS = {
     "velocity": (VELOCITY_UNIT, "km / s", False),
     "velocity_dispersion": (VELOCITY_UNIT, "km / s", True),
 }
+_OPTIONAL = {"cell_size": (u.pc, "pc", True)}
 
 
 def is_mapset(path: str | os.PathLike) -> bool:
@@ -65,7 +66,8 @@ def _check_schema(file: h5py.File, path: Path) -> None:
 
 def _columns(file: h5py.File, path: Path) -> dict:
     """Everything a MapSet is made of."""
-    maps = {name: _read_maps(file[name], name, path) for name in _DATASETS}
+    names = [*_DATASETS, *(name for name in _OPTIONAL if name in file)]
+    maps = {name: _read_maps(file[name], name, path) for name in names}
     check_plausible(maps["column_density"], where=f"{path}: dataset 'column_density'")
     return {
         **maps,
@@ -80,7 +82,7 @@ def _columns(file: h5py.File, path: Path) -> dict:
 
 
 def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
-    unit, spelling, zero_is_missing = _DATASETS[name]
+    unit, spelling, zero_is_missing = (_DATASETS | _OPTIONAL)[name]
     where = f"{path}: dataset {name!r}"
     stored = read_unit(dataset.attrs.get("unit"), where, spelling)
     if not stored.is_equivalent(unit):
@@ -100,8 +102,9 @@ def write_mapset(mapset: MapSet, path: str | os.PathLike, *, overwrite: bool = F
     """Write a map set; see `MapSet.write`."""
     with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(_attributes(mapset))
-        for name, (_, spelling, _) in _DATASETS.items():
-            _write_maps(file, name, getattr(mapset, name).value, spelling)
+        for name, (_, spelling, _) in (_DATASETS | _OPTIONAL).items():
+            if (maps := getattr(mapset, name)) is not None:
+                _write_maps(file, name, maps.value, spelling)
         _write_stars(file.create_group("stars"), mapset)
 
 

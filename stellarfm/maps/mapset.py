@@ -42,6 +42,8 @@ class MapSet:
         What ``mass`` means: all that was accreted, the star alone, or nothing known.
     simulation, provenance : str
         Name of the run or field, and where it comes from.
+    cell_size : Quantity, optional
+        Mass-weighted size of the resolution elements of a simulation along the line of sight, shape (N, ny, nx), pc.
 
     Raises
     ------
@@ -59,13 +61,15 @@ class MapSet:
     label_kind: str | None = None
     simulation: str = ""
     provenance: str = ""
+    cell_size: u.Quantity | None = None
 
     def __post_init__(self) -> None:
         """Check units, shapes and labels; add the column ``simulation``."""
         for name, unit in MAP_UNITS.items():
             self._set(name, in_unit(getattr(self, name), unit, name))
-        for name in ("pixel_scale", "depth"):
-            self._set(name, in_unit(getattr(self, name), u.pc, name))
+        for name in ("pixel_scale", "depth", "cell_size"):
+            if getattr(self, name) is not None or name != "cell_size":
+                self._set(name, in_unit(getattr(self, name), u.pc, name))
         self._check_shapes()
         self._set("stars", self._complete_stars())
         self._check_values()
@@ -78,6 +82,10 @@ class MapSet:
         if len(set(shapes.values())) > 1 or self.column_density.ndim != 3:
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise MapError(f"windows of shapes {found}; expected three of one shape (N, ny, nx)")
+        if self.cell_size is not None and self.cell_size.shape != self.column_density.shape:
+            raise MapError(
+                f"cell_size has shape {self.cell_size.shape}; expected that of the maps, {shapes['velocity']}"
+            )
         if len(self.stars) != len(self):
             raise MapError(f"{len(self)} windows but {len(self.stars)} rows of stars; expected one row a window")
 
@@ -114,7 +122,8 @@ class MapSet:
         if not isinstance(index, slice):
             index = np.asarray(index, dtype=None if len(index) else int)
         chosen = {name: getattr(self, name)[index] for name in (*MAP_UNITS, "stars")}
-        return replace(self, **chosen)
+        size = None if self.cell_size is None else self.cell_size[index]
+        return replace(self, **chosen, cell_size=size)
 
     @property
     def mask(self) -> np.ndarray:
@@ -129,7 +138,9 @@ class MapSet:
 
     @classmethod
     def concatenate(cls, mapsets: Sequence[MapSet]) -> MapSet:
-        """All windows of several sets; columns of the table that not all of them have are dropped.
+        """All windows of several sets; columns of the table and cell sizes that not all of them have are dropped.
+
+        A column that is text in one set and numbers in another (``star``, ``axis``) becomes text.
 
         Raises
         ------
@@ -141,15 +152,17 @@ class MapSet:
         for other in mapsets[1:]:
             _check_same_kind(mapsets[0], other)
         depths = {mapset.depth.value for mapset in mapsets}
+        sizes = [mapset.cell_size for mapset in mapsets if mapset.cell_size is not None]
         return replace(
             mapsets[0],
             column_density=np.concatenate([mapset.column_density for mapset in mapsets]),
             velocity=np.concatenate([mapset.velocity for mapset in mapsets]),
             velocity_dispersion=np.concatenate([mapset.velocity_dispersion for mapset in mapsets]),
-            stars=vstack([mapset.stars for mapset in mapsets], join_type="inner", metadata_conflicts="silent"),
+            stars=_stacked([mapset.stars for mapset in mapsets]),
             depth=mapsets[0].depth if len(depths) == 1 else np.nan * u.pc,
             simulation="+".join(dict.fromkeys(mapset.simulation for mapset in mapsets)),
             provenance="; ".join(dict.fromkeys(mapset.provenance for mapset in mapsets)),
+            cell_size=np.concatenate(sizes) if len(sizes) == len(mapsets) else None,
         )
 
     @classmethod
@@ -172,6 +185,17 @@ class MapSet:
         from stellarfm.maps.hdf5 import write_mapset
 
         write_mapset(self, path, overwrite=overwrite)
+
+
+def _stacked(tables: list[QTable]) -> QTable:
+    """Rows of all tables, columns that all have."""
+    common = [name for name in tables[0].colnames if all(name in table.colnames for table in tables)]
+    tables = [table[common] for table in tables]
+    for name in common:
+        if len({np.asarray(table[name]).dtype.kind == "U" for table in tables}) == 2:
+            for table in tables:
+                table[name] = np.asarray(table[name]).astype(str)
+    return vstack(tables, metadata_conflicts="silent")
 
 
 def _check_same_kind(first: MapSet, other: MapSet) -> None:
