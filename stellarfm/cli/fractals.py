@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.common import add_output_options, existing_file, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+
     from stellarfm.contracts import PretrainingDataset
-    from stellarfm.fractals import FractalImage
+    from stellarfm.fractals.acceptance import Costs
+    from stellarfm.fractals.files import Writer
+    from stellarfm.fractals.production import Product
 
 PREVIEW_IMAGES = 64
 #: Options that are handed to the dataset if they are given.
-FORWARDED = ("size", "seed", "channels", "points", "threshold", "window", "colour")
+FORWARDED = ("size", "seed", "channels", "points", "threshold", "window", "colour", "gamma")
+#: Fewer images than this for each process are made sooner than processes are started.
+WORTH_A_WORKER = 32
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("fractals", help="write pretraining images, or a preview sheet of them")
+    parser = subparsers.add_parser(
+        "fractals",
+        help="write pretraining images, or a preview sheet of them",
+        description="Write pretraining images: DIR for PNG files, DIR with --shard-size for HDF5 files, FILE.h5, "
+        "FILE.png for a single image, or FILE.jsonl with --genomes-only.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--count", type=int, metavar="N", help="number of images")
+    what.add_argument("--genome", type=Path, metavar="FILE", help="render these genomes instead (.json, .jsonl)")
     parser.add_argument("--dataset", default="flames", metavar="NAME", help="dataset plugin (default: flames)")
-    parser.add_argument("--count", type=int, required=True, metavar="N", help="number of images")
     parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="side of an image (default: 336)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other images (default: 0)")
     parser.add_argument("--channels", type=int, choices=(1, 2, 3), help="default: the dataset's own")
@@ -30,70 +46,112 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--threshold", type=float, metavar="FRACTION", help="least fraction of covered pixels")
     parser.add_argument("--window", choices=("fixed", "quantile", "box"), help="what an image shows of its fractal")
     parser.add_argument("--colour", choices=("moments", "flame", "none"), help="what the channels hold")
+    parser.add_argument("--gamma", type=float, help="brightens the density if above 1")
     parser.add_argument("--genomes-only", action="store_true", help="write no images, but one genome a line (.jsonl)")
+    parser.add_argument("--shard-size", type=int, metavar="N", help="HDF5 files of N images, in a directory")
     parser.add_argument("--preview", type=Path, metavar="GRID.png", help="also write a sheet of the first 64 images")
-    add_output_options(parser, what="directory for PNG files, or FILE.h5")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that render (default: all cores)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda to render on a GPU (default: cpu)")
+    add_output_options(parser, what="DIR, FILE.h5, FILE.png or FILE.jsonl", required=False)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make the images one by one and write them; report how many genomes were accepted."""
-    from stellarfm.fractals.files import open_writer, write_preview
-    from stellarfm.output import check_output
+    """Make the images and write them; report how many genomes were accepted, at what cost."""
+    from stellarfm.fractals.files import choose_output
+    from stellarfm.fractals.pictures import write_preview
+    from stellarfm.fractals.production import Job, produce
 
-    for path in filter(None, (args.output, args.preview)):
-        check_output(path, overwrite=args.overwrite)
-    options = {name: value for name in FORWARDED if (value := getattr(args, name)) is not None}
-    dataset = _dataset(args, options)
-    attributes = _attributes(args, options)
-    shown, attempts = [], 0
-    with open_writer(
-        args.output, count=args.count, attributes=attributes, genomes_only=args.genomes_only, overwrite=args.overwrite
-    ) as write:
-        for index in _progress(args):
-            item = _item(dataset, index)
-            write(index, item.image, item.genome)
-            attempts += item.attempts
-            shown += [item.image] if args.preview and index < PREVIEW_IMAGES else []
+    _check_outputs(args)
+    dataset, attributes = _given(args) if args.genome else _drawn(args)
+    output = choose_output(
+        args.output,
+        count=attributes["count"],
+        attributes=attributes,
+        shard_size=args.shard_size,
+        genomes_only=args.genomes_only,
+        overwrite=args.overwrite,
+    )
+    job = Job(dataset, output.encode, shown=PREVIEW_IMAGES if args.preview else 0)
+    products = produce(job, count=attributes["count"], workers=_workers(args, attributes["count"]), device=args.device)
+    with output.open() as write:
+        shown, costs = _write(_with_bar(products, args, attributes["count"]), write)
     if args.preview:
         write_preview(shown, args.preview, overwrite=args.overwrite)
-    say(f"{args.output}: {args.count} of {attempts} candidates accepted ({args.count / attempts:.0%})", args)
+    say(f"{args.output or args.preview}: {costs}", args)
 
 
-def _dataset(args: argparse.Namespace, options: dict[str, Any]) -> PretrainingDataset:
-    """The dataset, checked to hold as many images as are asked for."""
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse what cannot be written, before anything is rendered."""
+    from stellarfm.exceptions import FractalError
+    from stellarfm.output import check_output
+
+    if args.output is None and args.preview is None:
+        raise FractalError("nothing would be written; add --output DIR or FILE.h5, or --preview GRID.png")
+    for path in filter(None, (args.output, args.preview)):
+        check_output(path, overwrite=args.overwrite)
+
+
+def _drawn(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]]:
+    """The dataset, checked to hold as many images as are asked for, and what made its images."""
     from stellarfm import registry
     from stellarfm.exceptions import FractalError
 
     if args.count < 1:
         raise FractalError(f"--count is {args.count}; expected at least 1")
-    if "count" in registry.options(registry.get("datasets", args.dataset)):
-        options = {**options, "count": args.count}
-    dataset = registry.create("datasets", args.dataset, **options)
+    options = _options(args)
+    takes_count = "count" in registry.options(registry.get("datasets", args.dataset))
+    dataset = registry.create("datasets", args.dataset, **options, **({"count": args.count} if takes_count else {}))
     if len(dataset) < args.count:
         raise FractalError(f"--count is {args.count}, but {args.dataset!r} holds {len(dataset)} images; ask for fewer")
-    return dataset
+    return dataset, _attributes(args.dataset, args.count, dataset, options)
 
 
-def _attributes(args: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
+def _given(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]]:
+    """Images of the genomes in a file."""
+    from stellarfm.fractals.given import GenomeDataset, read_genomes
+
+    options = {name: value for name, value in _options(args).items() if name not in ("seed", "threshold")}
+    dataset = GenomeDataset(genomes=read_genomes(existing_file(args.genome)), **options)
+    return dataset, _attributes(args.genome.name, len(dataset), dataset, options)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the dataset that were given."""
+    return {name: value for name in FORWARDED if (value := getattr(args, name)) is not None}
+
+
+def _attributes(name: str, count: int, dataset: PretrainingDataset, options: dict[str, Any]) -> dict[str, Any]:
     """What made the images."""
     from stellarfm import __version__
 
-    return {"dataset": args.dataset, "count": args.count, "stellarfm": __version__, **options}
+    return {"dataset": name, "count": count, "limits": list(dataset.limits), "stellarfm": __version__, **options}
 
 
-def _progress(args: argparse.Namespace) -> Any:
-    """Indices of the images, with a bar on a terminal."""
+def _workers(args: argparse.Namespace, count: int) -> int:
+    """Processes to use: those asked for, or all cores that are worth it."""
+    if args.workers is not None:
+        return args.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(cores, count // WORTH_A_WORKER), 1)
+
+
+def _with_bar(products: Iterable[Product], args: argparse.Namespace, count: int) -> Iterable[Product]:
+    """The images, with a bar on a terminal."""
     from tqdm import tqdm
 
     hidden = args.quiet or not sys.stderr.isatty()
-    return tqdm(range(args.count), desc=args.dataset, unit="image", disable=hidden)
+    return tqdm(products, total=count, desc="fractals", unit="image", disable=hidden)
 
 
-def _item(dataset: PretrainingDataset, index: int) -> FractalImage:
-    """Image number `index`, with its genome where the dataset has any."""
-    from stellarfm.fractals import FractalDataset, FractalImage
+def _write(products: Iterable[Product], write: Writer) -> tuple[list[np.ndarray], Costs]:
+    """Hand images to the writer; those for the preview, and what all have cost."""
+    from stellarfm.fractals.acceptance import Costs
 
-    if isinstance(dataset, FractalDataset):
-        return dataset.render(index)
-    return FractalImage(dataset.image(index), None, 1)
+    shown, costs = [], Costs()
+    for product in products:
+        write(product)
+        costs.add(candidates=product.attempts, renders=product.renders)
+        if product.pixels is not None:
+            shown.append(product.pixels)
+    return shown, costs

@@ -96,26 +96,34 @@ def contrast(counts: Array) -> Array:
 
 
 def stages(*, size: int, points: int, threshold: float) -> list[Stage]:
-    """The cheap tests and, last, the full frame."""
+    """The cheap tests and, last, the full frame; without a threshold there is nothing to test."""
     spread = threshold * (1.0 - threshold)
     cheap = [
         Stage(max(size // factor, 1), max(points // factor**2, 1), threshold + margin * spread)
         for factor, margin in COARSE
     ]
-    return [*cheap, Stage(size, points, threshold)]
+    return [*(cheap if threshold > 0 else []), Stage(size, points, threshold)]
 
 
 def try_frame(
-    program: Program, window: Window, *, size: int, points: int, threshold: float, colour: bool = True
+    program: Program,
+    window: Window,
+    *,
+    size: int,
+    points: int,
+    threshold: float,
+    least_contrast: float = MINIMUM_CONTRAST,
 ) -> Trial:
     """The histogram of a candidate, unless its frame is not worth an image.
 
     Parameters
     ----------
-    program, window, size, points, colour
+    program, window, size, points
         As for `render`.
     threshold : float
         Least coverage, 0 to 1.
+    least_contrast : float
+        Least `contrast`.
     """
     spent = 0
     for stage in stages(size=size, points=points, threshold=threshold):
@@ -123,4 +131,4 @@ def try_frame(
         spent += stage.points
         if coverage(histogram[..., 0]) < stage.coverage:
             return Trial(None, spent)
-    return Trial(histogram if contrast(histogram[..., 0]) >= MINIMUM_CONTRAST else None, spent)
+    return Trial(histogram if contrast(histogram[..., 0]) >= least_contrast else None, spent)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
-from stellarfm.fractals.acceptance import Trial, try_frame
+from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Trial, try_frame
 from stellarfm.fractals.genome import Genome
 from stellarfm.fractals.render_cpu import WINDOWS, choose_window, compile_genome
 from stellarfm.fractals.samplers import sample_genome
-from stellarfm.fractals.tone import COLOURS, needs_colour, tone
+from stellarfm.fractals.tone import COLOURS, tone
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["FractalDataset", "FractalImage", "default_points"]
 
@@ -72,6 +76,8 @@ class FractalDataset(PretrainingDataset):
         dispersion of a cloud (see `stellarfm.fractals.tone`).
     gamma : float
         Brightens the density if above 1.
+    contrast : float
+        Least contrast of the density: a full but flat frame is useless (see `stellarfm.fractals.acceptance.contrast`).
     attempts : int
         Candidates for an image before it is given up.
 
@@ -97,6 +103,7 @@ class FractalDataset(PretrainingDataset):
     window: str = "fixed"
     colour: str = "moments"
     gamma: float = 1.0
+    contrast: float = MINIMUM_CONTRAST
     attempts: int = 1000
 
     def __post_init__(self) -> None:
@@ -120,6 +127,8 @@ class FractalDataset(PretrainingDataset):
             raise FractalError(f"threshold is {self.threshold}; expected a coverage from 0 to 1")
         if not 0.0 < self.gamma < float("inf"):
             raise FractalError(f"gamma is {self.gamma}; expected a positive number")
+        if not 0.0 <= self.contrast < float("inf"):
+            raise FractalError(f"contrast is {self.contrast}; expected a number from 0 on")
         if self.n_points < self.threshold * self.size**2:
             raise FractalError(
                 f"{self.n_points} points can never cover {self.threshold:.0%} of {self.size} x {self.size} pixels; "
@@ -159,6 +168,14 @@ class FractalDataset(PretrainingDataset):
                 return FractalImage(image, genome, attempt + 1, spent / self.n_points)
         raise self.given_up(index)
 
+    def images(self, indices: Sequence[int], *, device: torch.device | str) -> torch.Tensor:
+        """A batch on `device`, rendered there if it is a GPU; see `PretrainingDataset.images`."""
+        if str(device).startswith("cpu"):
+            return super().images(indices, device=device)
+        from stellarfm.fractals.batches import render_images
+
+        return render_images(self, indices, device=device).images
+
     def genome(self, index: int, *, attempt: int = 0) -> Genome:
         """Candidate number `attempt` for an image."""
         return sample_genome(self.sampler, seed=self.seed, index=index, attempt=attempt)
@@ -172,7 +189,7 @@ class FractalDataset(PretrainingDataset):
             size=self.size,
             points=self.n_points,
             threshold=self.threshold,
-            colour=needs_colour(self.colour, channels=self.channels),
+            least_contrast=self.contrast,
         )
 
     def checked_index(self, index: int) -> int:

@@ -1,42 +1,67 @@
-"""Fractal images on disk: a directory of PNG files, one HDF5 file, or the genomes alone."""
+"""Fractal images on disk: a PNG file or a directory of them, HDF5 in one file or in shards, or the genomes alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stellarfm.exceptions import FractalError
-from stellarfm.fractals.genome import Genome
+from stellarfm.fractals.pictures import gzip_chunk, png
+from stellarfm.fractals.production import Product
+from stellarfm.fractals.shards import hdf5_writer, shards_writer
 from stellarfm.output import new_directory, new_file
 
-__all__ = ["Writer", "open_writer", "write_preview"]
+__all__ = ["Output", "Writer", "choose_output"]
 
-#: Takes the index of an image, the image (channels, size, size) in [0, 1], and its genome if it has one.
-Writer = Callable[[int, np.ndarray, Genome | None], None]
-
-SCHEMA, SCHEMA_VERSION = "stellarfm-images", 1
-PREVIEW_COLUMNS = 8
+#: Takes the images one by one, in order.
+Writer = Callable[[Product], None]
 
 
-def open_writer(
-    path: Path, *, count: int, attributes: dict[str, Any], genomes_only: bool = False, overwrite: bool = False
-) -> AbstractContextManager[Writer]:
-    """A function that writes images one by one; the output appears when the context is left without an error.
+@dataclass(frozen=True)
+class Output:
+    """Where images go.
+
+    Attributes
+    ----------
+    encode : callable
+        Turns uint8 pixels (channels, height, width) into the bytes that are written; any process may call it.
+    open : callable
+        Gives a context whose value is a `Writer`; the output appears when it is left without an error.
+    """
+
+    encode: Callable[[np.ndarray], bytes]
+    open: Callable[[], AbstractContextManager[Writer]]
+
+
+def choose_output(
+    path: Path | None,
+    *,
+    count: int,
+    attributes: dict[str, Any],
+    shard_size: int | None = None,
+    genomes_only: bool = False,
+    overwrite: bool = False,
+) -> Output:
+    """The kind of output that a path asks for.
 
     Parameters
     ----------
     path : Path
-        No ending: a directory of PNG files named by index, ``genomes.jsonl`` and ``dataset.json``. ``.h5`` or
-        ``.hdf5``: one file with ``images`` (count, channels, size, size) uint8, ``genomes`` (JSON) and attributes.
+        No ending: a directory of PNG files named by number, ``genomes.jsonl`` and ``dataset.json``; with `shard_size`,
+        of HDF5 files. ``.h5`` or ``.hdf5``: one HDF5 file (see `stellarfm.fractals.shards`). ``.png``: a single image.
+        None: nothing is written.
     count : int
         Number of images that will come.
     attributes : dict
         What made the images: strings and numbers.
+    shard_size : int, optional
+        Images in each file of a directory of HDF5 files.
     genomes_only : bool
         Write no images; `path` then ends in ``.jsonl``, one genome a line.
     overwrite : bool
@@ -45,20 +70,55 @@ def open_writer(
     Raises
     ------
     FractalError
-        If the ending is another one.
+        If the ending does not fit.
     OutputExistsError
-        On entering the context, if `path` exists and `overwrite` is False.
+        On entering the writer's context, if `path` exists and `overwrite` is False.
     """
+    if path is None:
+        return Output(_nothing, lambda: nullcontext(_ignore))
+    kind = _kind(path, count=count, shard_size=shard_size, genomes_only=genomes_only)
+    if kind == "genomes":
+        return Output(_nothing, lambda: _genomes_writer(path, overwrite=overwrite))
+    if kind == "picture":
+        return Output(png, lambda: _picture_writer(path, overwrite=overwrite))
+    if kind == "pictures":
+        return Output(png, lambda: _pictures_writer(path, count=count, attributes=attributes, overwrite=overwrite))
+    if shard_size is None:
+        return Output(gzip_chunk, lambda: hdf5_writer(path, count=count, attributes=attributes, overwrite=overwrite))
+    return Output(
+        gzip_chunk,
+        lambda: shards_writer(path, count=count, shard_size=shard_size, attributes=attributes, overwrite=overwrite),
+    )
+
+
+def _kind(path: Path, *, count: int, shard_size: int | None, genomes_only: bool) -> str:
+    """What a path asks for, if it fits the other wishes."""
     suffix = path.suffix.lower()
-    if genomes_only and suffix == ".jsonl":
-        return _genomes_writer(path, overwrite=overwrite)
-    if genomes_only:
+    if genomes_only and suffix != ".jsonl":
         raise FractalError(f"output {path}: genomes go to a JSON Lines file; choose a name that ends in .jsonl")
-    if suffix in (".h5", ".hdf5"):
-        return _hdf5_writer(path, count=count, attributes=attributes, overwrite=overwrite)
-    if suffix == "":
-        return _png_writer(path, count=count, attributes=attributes, overwrite=overwrite)
-    raise FractalError(f"output {path}: unknown ending {suffix}; expected .h5, or none for a directory of PNG files")
+    if shard_size is not None and (suffix or genomes_only or shard_size < 1):
+        raise FractalError(
+            f"output {path} with shards of {shard_size} images: shards of at least 1 go to a directory; "
+            "choose a name without ending"
+        )
+    kinds = {".jsonl": "genomes", ".h5": "hdf5", ".hdf5": "hdf5", "": "pictures" if shard_size is None else "hdf5"}
+    if suffix == ".png" and count == 1:
+        return "picture"
+    if suffix not in kinds or (suffix == ".jsonl" and not genomes_only):
+        raise FractalError(
+            f"output {path}: {suffix} is no ending for {count} images; expected .h5, none for a directory of PNG "
+            "files, .png for a single image, or .jsonl with --genomes-only"
+        )
+    return kinds[suffix]
+
+
+def _nothing(_pixels: np.ndarray) -> bytes:
+    """What is written of an image where only its genome is kept."""
+    return b""
+
+
+def _ignore(_product: Product) -> None:
+    """Write nothing."""
 
 
 @contextmanager
@@ -66,71 +126,35 @@ def _genomes_writer(path: Path, *, overwrite: bool) -> Iterator[Writer]:
     """One genome a line."""
     with new_file(path, overwrite=overwrite) as temporary, temporary.open("w") as lines:
 
-        def write(_index: int, _image: np.ndarray, genome: Genome | None) -> None:
-            if genome is None:
+        def write(product: Product) -> None:
+            if product.genome is None:
                 raise FractalError("this dataset has no genomes; leave out --genomes-only")
-            lines.write(genome.to_json() + "\n")
+            lines.write(product.genome + "\n")
 
         yield write
 
 
 @contextmanager
-def _png_writer(path: Path, *, count: int, attributes: dict[str, Any], overwrite: bool) -> Iterator[Writer]:
+def _picture_writer(path: Path, *, overwrite: bool) -> Iterator[Writer]:
+    """A single PNG file."""
+    with new_file(path, overwrite=overwrite) as temporary:
+
+        def write(product: Product) -> None:
+            temporary.write_bytes(product.payload)
+
+        yield write
+
+
+@contextmanager
+def _pictures_writer(path: Path, *, count: int, attributes: dict[str, Any], overwrite: bool) -> Iterator[Writer]:
     """PNG files named by index, with as many digits as the last one needs."""
     digits = max(6, len(str(count - 1)))
     with new_directory(path, overwrite=overwrite) as folder, (folder / "genomes.jsonl").open("w") as lines:
         (folder / "dataset.json").write_text(json.dumps(attributes, indent=2) + "\n")
 
-        def write(index: int, image: np.ndarray, genome: Genome | None) -> None:
-            _picture(_bytes(image)).save(folder / f"{index:0{digits}d}.png")
-            if genome is not None:
-                lines.write(genome.to_json() + "\n")
+        def write(product: Product) -> None:
+            (folder / f"{product.index:0{digits}d}.png").write_bytes(product.payload)
+            if product.genome is not None:
+                lines.write(product.genome + "\n")
 
         yield write
-
-
-@contextmanager
-def _hdf5_writer(path: Path, *, count: int, attributes: dict[str, Any], overwrite: bool) -> Iterator[Writer]:
-    """One file; the datasets are made when the first image shows its shape."""
-    import h5py
-
-    with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **attributes})
-
-        def write(index: int, image: np.ndarray, genome: Genome | None) -> None:
-            if "images" not in file:
-                shape = (count, *image.shape)
-                file.create_dataset("images", shape, np.uint8, chunks=(1, *image.shape), compression="gzip")
-            file["images"][index] = _bytes(image)
-            if genome is not None:
-                genomes = file.require_dataset("genomes", (count,), h5py.string_dtype())
-                genomes[index] = genome.to_json()
-
-        yield write
-
-
-def write_preview(images: Sequence[np.ndarray], path: Path, *, overwrite: bool = False) -> None:
-    """One PNG sheet of images (channels, size, size), eight in a row; three channels are shown as red, green, blue."""
-    gap = ((0, 0), (1, 1), (1, 1))
-    framed = [np.pad(_bytes(image), gap, constant_values=255) for image in images]
-    blank = np.full_like(framed[0], 255)
-    columns = min(PREVIEW_COLUMNS, len(framed))
-    framed += [blank] * (-len(framed) % columns)
-    rows = [np.concatenate(framed[start : start + columns], axis=2) for start in range(0, len(framed), columns)]
-    with new_file(path, overwrite=overwrite) as temporary:
-        _picture(np.concatenate(rows, axis=1)).save(temporary, format="PNG")
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    """[0, 1] as 0 ... 255."""
-    return np.rint(image * 255.0).astype(np.uint8)
-
-
-def _picture(image: np.ndarray) -> Any:
-    """A pillow image of (channels, height, width): grey if there is one channel, else the first three as colours."""
-    from PIL import Image
-
-    if len(image) == 1:
-        return Image.fromarray(image[0])
-    padding = np.zeros((max(3 - len(image), 0), *image.shape[1:]), dtype=np.uint8)
-    return Image.fromarray(np.ascontiguousarray(np.concatenate([image[:3], padding]).transpose(1, 2, 0)))
