@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.common import add_output_options, existing_file, say
+
+if TYPE_CHECKING:
+    from stellarfm.pretraining.probing import Probe
 
 __all__ = ["add_parser", "run"]
 
@@ -31,6 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--torch-threads", type=int, help="threads of torch")
     p.add_argument("--init", type=Path, metavar="FILE", help="encoder weights to start from (safetensors)")
     p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
+    p.add_argument(
+        "--probe", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, to probe the encoder with"
+    )
+    p.add_argument("--probe-steps", type=int, metavar="N", help="steps between probes (default: as checkpoints)")
     p.add_argument("--devices", type=int, default=1, help="number of GPUs (default: 1)")
     add_output_options(p, what="folder for the encoder, its record, the log and the checkpoints")
     p.set_defaults(run=run)
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
         torch_threads=args.torch_threads,
     )
+    probe = _probe(args.probe, every=args.probe_steps or recipe.checkpoint_steps) if args.probe else None
     path = pretrain(
         encoder=args.encoder,
         dataset=args.dataset,
@@ -62,6 +71,17 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
+        probe=probe,
         progress=not args.quiet,
     )
     say(f"wrote {path}", args)
+
+
+def _probe(paths: list[Path], *, every: int) -> Probe:
+    """R2 of log mass on map sets, every so many steps."""
+    from stellarfm.evaluation.probe import MassProbe
+    from stellarfm.maps import MapSet
+    from stellarfm.pretraining.probing import Probe
+
+    masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
+    return Probe(ask=masses, every=every, about=masses.about, check=masses.check)

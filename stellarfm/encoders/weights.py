@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ STORAGE = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def save_weights(
-    encoder: nn.Module,
+    encoder: nn.Module | Mapping[str, torch.Tensor],
     path: str | os.PathLike,
     *,
     storage: str = "fp32",
@@ -30,8 +31,8 @@ def save_weights(
 
     Parameters
     ----------
-    encoder : torch.nn.Module
-        Its state dictionary is stored.
+    encoder : torch.nn.Module or mapping
+        Its state dictionary is stored; or that dictionary itself.
     path : path-like
         The file to be made; it appears whole or not at all.
     storage : {"fp32", "fp16"}
@@ -48,9 +49,10 @@ def save_weights(
     """
     if storage not in STORAGE:
         raise ValueError(f"storage is {storage!r}; expected one of {', '.join(STORAGE)}")
+    state = encoder.state_dict() if isinstance(encoder, nn.Module) else encoder
     tensors = {
         name: (tensor.to(STORAGE[storage]) if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in encoder.state_dict().items()
+        for name, tensor in state.items()
     }
     with new_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(save(tensors, metadata=metadata))

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from tqdm import tqdm
 
+from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.module import PretrainingModule
+from stellarfm.pretraining.process import SIGNALS
+from stellarfm.pretraining.sharding import whole_state
 from stellarfm.pretraining.tables import Table
 from stellarfm.pretraining.watch import Watch
 
-__all__ = ["Checkpoints", "Progress", "RunLog", "Stop", "last_checkpoint"]
+__all__ = ["Checkpoints", "Progress", "RunLog", "Stop", "tensorboard_logger"]
+
+log = logging.getLogger("stellarfm")
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the latest step in `folder`, or None."""
-    return max(folder.glob("step-*.ckpt"), default=None)
+def tensorboard_logger(folder: Path, checkpoint: Path | None) -> Logger:
+    """Lightning's logger into ``tensorboard/`` of `folder`; it forgets steps later than the checkpoint's."""
+    if find_spec("tensorboard") is None:
+        raise PretrainingError("TensorBoard is not installed; `pip install tensorboard`, or leave --tensorboard out")
+    purge = int(checkpoint.stem.partition("-")[2]) + 1 if checkpoint is not None else None
+    return TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge)
 
 
 class RunLog(Callback):
@@ -51,9 +62,10 @@ class RunLog(Callback):
         step = trainer.global_step
         if trainer.is_global_zero and (step % self.every == 0 or step == module.recipe.steps):
             values = {name: float(value) for name, value in module.values.items()}
-            self.table.add(
-                {"step": step, **values, "learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
-            )
+            values |= {"learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
+            self.table.add({"step": step, **values})
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=step)
 
     def _rate(self, trainer: Trainer) -> float:
         return float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -66,19 +78,20 @@ class RunLog(Callback):
 
 
 class Checkpoints(Callback):
-    """Every so many steps, and at the end, the whole state of the run; the encoder is exported each time.
+    """Every so many steps or minutes, and at the end, the whole state of the run; the encoder is exported each time.
 
     A checkpoint appears whole or not at all, and its predecessor goes only then. While a run looks hopeless, its last
     checkpoint and its encoder from before are kept; what is not finite is never saved.
     """
 
-    def __init__(self, folder: Path, *, every: int, export: Export, watch: Watch) -> None:
+    def __init__(self, folder: Path, *, every: int, export: Export, watch: Watch, minutes: float | None = None) -> None:
         self.folder = folder
         self.every = every
+        self.minutes = minutes
         self.export = export
         self.watch = watch
         self.hours_before = 0.0
-        self.started = time.monotonic()
+        self.started = self.saved = time.monotonic()
 
     @property
     def hours(self) -> float:
@@ -97,8 +110,15 @@ class Checkpoints(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, if it is time."""
-        if trainer.global_step % self.every == 0 or trainer.should_stop:
+        if trainer.global_step % self.every == 0 or trainer.should_stop or self._late(trainer):
             self.save(trainer, module)
+
+    def _late(self, trainer: Trainer) -> bool:
+        """Whether the last checkpoint is too old, by the clock of any device."""
+        if self.minutes is None:
+            return False
+        late = time.monotonic() - self.saved > 60 * self.minutes
+        return trainer.strategy.reduce_boolean_decision(late, all=False)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save the last step, if that was not done."""
@@ -113,6 +133,8 @@ class Checkpoints(Callback):
         self.watch.check_weights(module.learner, step=trainer.global_step)
         temporary = self.folder / ".partial.ckpt"
         trainer.save_checkpoint(temporary)
+        self.saved = time.monotonic()
+        state = whole_state(module.exported)
         if trainer.is_global_zero:
             temporary.replace(path)
             first, *later = sorted(self.folder.glob("step-*.ckpt"))
@@ -120,22 +142,24 @@ class Checkpoints(Callback):
                 if old != path:
                     old.unlink()
             if not self.watch.suspicious or trainer.should_stop or trainer.global_step == module.recipe.steps:
-                self.export.write(module.exported, steps=trainer.global_step, hours=self.hours)
+                self.export.write(module.exported, state, steps=trainer.global_step, hours=self.hours)
         trainer.strategy.barrier()
 
 
 class Stop(Callback):
-    """Ends a run after the step at hand: at SIGTERM or SIGINT (control-C), or after so many hours."""
+    """Ends a run after the step at hand: at SIGTERM or SIGINT (control-C), or after so many hours.
+
+    Devices agree on it: any may be the first to know. The signals are given back by `stellarfm.pretraining.process`.
+    """
 
     def __init__(self, *, max_hours: float | None) -> None:
         self.deadline = time.monotonic() + max_hours * 3600 if max_hours is not None else float("inf")
         self.reason: str | None = None
-        self.before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the two signals over from Lightning (from the main thread only: Python allows no other)."""
         if threading.current_thread() is threading.main_thread():
-            for number in self.before:
+            for number in SIGNALS:
                 signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -147,14 +171,15 @@ class Stop(Callback):
         """Tell Lightning, if it is time."""
         if self.reason is None and time.monotonic() > self.deadline:
             self.reason = "max_hours"
-        if self.reason is not None:
+        if trainer.strategy.reduce_boolean_decision(self.reason is not None, all=False):
             trainer.should_stop = True
 
-    def restore(self) -> None:
-        """Give the signals back to whom they belonged before the run."""
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self.before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say why the run stopped."""
+        assert isinstance(module, PretrainingModule)
+        if trainer.should_stop and trainer.is_global_zero:
+            why, steps = self.reason or "another process", module.recipe.steps
+            log.warning("stopped by %s at step %d of %d; --resume continues", why, trainer.global_step, steps)
 
 
 class Progress(Callback):

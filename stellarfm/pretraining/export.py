@@ -10,11 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from stellarfm.contracts import Encoder
 from stellarfm.encoders.weights import save_weights
 from stellarfm.output import new_file
+from stellarfm.pretraining.curve import curve_record, curve_table
 from stellarfm.pretraining.recipe import Recipe
 
 __all__ = ["Export"]
@@ -37,6 +39,15 @@ An encoder of stellarfm, trained without labels by the method `{method}` on imag
 | versions | {versions} |
 
 Weights: `encoder.safetensors` (float32). The whole recipe is in `encoder.json`.
+{probe}"""
+
+PROBE = """
+## What it knew along the way
+
+{about}
+
+{table}
+All scores are in `encoder.json` and `probe.csv`; `probe.png` shows them.
 """
 
 
@@ -56,6 +67,8 @@ class Export:
         The run's recipe.
     start : str or None
         File of the weights that the run started from.
+    probe : str
+        What the scores in the run's ``probe.csv`` are, if there are any.
     """
 
     folder: Path
@@ -63,12 +76,13 @@ class Export:
     options: dict[str, Any]
     recipe: Recipe
     start: str | None = None
+    probe: str = ""
 
-    def write(self, encoder: Encoder, *, steps: int, hours: float) -> None:
-        """Write the three files, in place of older ones."""
+    def write(self, encoder: Encoder, state: dict[str, torch.Tensor], *, steps: int, hours: float) -> None:
+        """Write the three files, in place of older ones; `state` is what the encoder's state dictionary holds."""
         assert isinstance(encoder, nn.Module)
         record = self.record(steps=steps, hours=hours)
-        save_weights(encoder, self.folder / "encoder.safetensors", overwrite=True, metadata=self._words(steps))
+        save_weights(state, self.folder / "encoder.safetensors", overwrite=True, metadata=self._words(steps))
         with new_file(self.folder / "encoder.json", overwrite=True) as path:
             path.write_text(json.dumps(record, indent=2) + "\n")
         with new_file(self.folder / "README.md", overwrite=True) as path:
@@ -88,6 +102,8 @@ class Export:
             "versions": {name: version(name) for name in PACKAGES},
             "recipe": self.recipe.as_dict(),
         }
+        if (curve := curve_record(self.folder, about=self.probe)) is not None:
+            training["probe"] = curve
         return {"encoder": self.plugins["encoder"], "options": self.options, "training": training}
 
     def _words(self, steps: int) -> dict[str, str]:
@@ -109,12 +125,11 @@ class Export:
             seed=training["seed"],
             machine=training["machine"],
             versions=", ".join(f"{name} {number}" for name, number in training["versions"].items()),
+            probe=PROBE.format(about=self.probe, table=curve_table(curve)) if (curve := training.get("probe")) else "",
         )
 
 
 def _machine() -> str:
     """Processor, number of cores and accelerator, in words."""
-    import torch
-
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{platform.machine()}, {os.cpu_count()} cores, {device}"

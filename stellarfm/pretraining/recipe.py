@@ -17,7 +17,13 @@ from stellarfm.pretraining.guard import Limits
 
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
 
-SECTIONS = ("encoder", "dataset", "method", "monitors")
+PLUGINS = ("encoder", "dataset", "method")
+SECTIONS = ("encoder", "dataset", "method", "monitors", "plugins")
+CHOICES = {
+    "precision": ("32-true", "bf16-mixed"),
+    "strategy": ("auto", "fsdp"),
+    "render": ("auto", "workers", "device"),
+}
 
 
 def _whole(value: Any) -> bool:
@@ -76,10 +82,19 @@ class Recipe:
         Threads of torch; None leaves its choice.
     checkpoint_steps, log_steps : int
         Steps between checkpoints and between lines of the log.
+    checkpoint_minutes : float or None
+        Also a checkpoint whenever so much time has passed since the last.
     max_hours : float or None
         Stop then, with a checkpoint and an encoder; the schedules do not change.
+    strategy : {"auto", "fsdp"}
+        How several devices share the work: ``auto`` gives each the whole model (DDP), ``fsdp`` a part of it.
+    render : {"auto", "workers", "device"}
+        Where images are made: in processes beside the training, or by the dataset on the device that trains. ``auto``
+        is the device if it is a GPU and the dataset can.
     encoder, dataset, method : dict
         Options of the plugins.
+    plugins : dict
+        Names of the ``encoder``, the ``dataset`` and the ``method``; a caller may name others.
     monitors : dict
         When to give a run up: options of `stellarfm.pretraining.guard.Limits`.
     """
@@ -99,10 +114,14 @@ class Recipe:
     checkpoint_steps: int = 500
     log_steps: int = 20
     max_hours: float | None = None
+    checkpoint_minutes: float | None = None
+    strategy: str = "auto"
+    render: str = "auto"
     encoder: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
     monitors: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -115,9 +134,20 @@ class Recipe:
         for name in ("seed", "warmup_steps", "workers"):
             if getattr(self, name) < 0:
                 raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 0")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise PretrainingError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a positive number")
         Limits.from_table(self.monitors)
-        if self.precision not in ("32-true", "bf16-mixed"):
-            raise PretrainingError(f"precision is {self.precision!r}; expected '32-true' or 'bf16-mixed'")
+        self._check_words()
+
+    def _check_words(self) -> None:
+        """Raise `PretrainingError` for a choice or the name of a plugin that cannot be."""
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                expected = " or ".join(map(repr, known))
+                raise PretrainingError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+        for name, value in self.plugins.items():
+            if name not in PLUGINS or not isinstance(value, str):
+                raise PretrainingError(f"plugins.{name} is {value!r}; expected a name for one of {', '.join(PLUGINS)}")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -145,8 +175,8 @@ def recipe_names() -> list[str]:
 def load_recipe(source: str | os.PathLike) -> Recipe:
     """A recipe by the name of one in the package, or by the path of a TOML file.
 
-    The tables ``[encoder]``, ``[dataset]`` and ``[method]`` hold plugin options, ``[monitors]`` when to give a run up;
-    ``[training]`` holds the settings of `Recipe`.
+    The tables ``[encoder]``, ``[dataset]`` and ``[method]`` hold plugin options, ``[plugins]`` their names,
+    ``[monitors]`` when to give a run up; ``[training]`` holds the settings of `Recipe`.
 
     Raises
     ------

@@ -2,67 +2,62 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import shutil
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 
 from stellarfm import registry
 from stellarfm.encoders.weights import load_weights
 from stellarfm.exceptions import PretrainingError
-from stellarfm.output import check_output, new_file
-from stellarfm.pretraining.callbacks import Checkpoints, Progress, RunLog, Stop, last_checkpoint
-from stellarfm.pretraining.data import derived_seed, image_loader
+from stellarfm.output import check_output
+from stellarfm.pretraining.callbacks import Checkpoints, Progress, RunLog, Stop, tensorboard_logger
+from stellarfm.pretraining.data import Batches, derived_seed
+from stellarfm.pretraining.devices import Devices
 from stellarfm.pretraining.export import Export
+from stellarfm.pretraining.folder import begin, checkpoint_to_continue
 from stellarfm.pretraining.guard import Guard, Limits
 from stellarfm.pretraining.module import PretrainingModule
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.probing import Probe, Probing
+from stellarfm.pretraining.process import processes, settings
+from stellarfm.pretraining.recipe import PLUGINS, Recipe
 from stellarfm.pretraining.watch import Watch
 
-__all__ = ["pretrain"]
-
-log = logging.getLogger("stellarfm")
-
-#: Settings that may change when a run continues: they do not change what is learnt.
-FREE = frozenset({"workers", "torch_threads", "checkpoint_steps", "log_steps", "max_hours", "monitors"})
+__all__ = ["make_plugins", "plugin_names", "pretrain"]
 
 
 def pretrain(
     *,
-    encoder: str,
-    dataset: str,
-    method: str,
     output: str | os.PathLike,
+    encoder: str | None = None,
+    dataset: str | None = None,
+    method: str | None = None,
     recipe: Recipe | None = None,
     init: str | os.PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    devices: int = 1,
+    devices: int | None = None,
+    tensorboard: bool = False,
+    probe: Probe | None = None,
     progress: bool = True,
 ) -> Path:
     """Train an encoder without labels.
 
     Whatever stops a run, it continues with ``resume=True`` from its last checkpoint, and on one device it ends with the
     very same weights as an undisturbed one. SIGTERM, SIGINT and `Recipe.max_hours` stop it after the step at hand, with
-    a checkpoint.
+    a checkpoint. Several devices learn what one would learn, up to rounding, chance within the network (stochastic
+    depth, dropout) and batch norm on CPUs; torchrun may start their processes, on several machines.
 
     Parameters
     ----------
-    encoder, dataset, method : str
-        Names of plugins; their options are in the recipe.
     output : path-like
         The folder to be made: ``encoder.safetensors``, ``encoder.json``, ``README.md``, ``log.csv`` and
         ``checkpoints/``. All are there after the first checkpoint.
+    encoder, dataset, method : str, optional
+        Names of plugins, in place of those that the recipe names; their options are in the recipe.
     recipe : Recipe, optional
         See `stellarfm.pretraining.recipe.load_recipe`; default settings without it.
     init : path-like, optional
@@ -71,8 +66,12 @@ def pretrain(
         Continue the run in `output`.
     overwrite : bool
         Begin anew, in place of the run in `output`.
-    devices : int
-        Number of GPUs, or of processes on a CPU.
+    devices : int, optional
+        Number of GPUs, or of processes on a CPU: one by default, or what torchrun started.
+    tensorboard : bool
+        Also write the numbers of the log for TensorBoard, into ``tensorboard/``.
+    probe : Probe, optional
+        What to ask of the encoder every so many steps; its scores go to ``probe.csv`` and ``probe.png``.
     progress : bool
         Show a progress bar, on a terminal only.
 
@@ -93,159 +92,119 @@ def pretrain(
         If options do not fit, there is nothing to resume, the recipe is another than the run's, or the run collapses.
     """
     recipe = recipe or Recipe()
-    plugins = {"encoder": encoder, "dataset": dataset, "method": method}
+    names = plugin_names(recipe, encoder=encoder, dataset=dataset, method=method)
     folder = Path(output)
-    _check_call(folder, resume=resume, overwrite=overwrite, devices=devices)
-    checkpoint = _continue(folder, plugins, recipe) if resume else None
-    with _settings(recipe):
-        module = _module(plugins, recipe, init)
-        if not resume:
-            _begin(folder, plugins, recipe)
-        options = {"image_size": recipe.size, **recipe.encoder}
-        export = Export(folder, plugins, options, recipe, str(init) if init is not None else None)
-        _fit(module, export, checkpoint, devices=devices, progress=progress)
+    team = Devices.find(devices)
+    _check_call(folder, resume=resume, overwrite=overwrite, team=team)
+    checkpoint = checkpoint_to_continue(folder, names, recipe) if resume else None
+    with settings(recipe):
+        module = _module(names, recipe, init)
+        start = str(init) if init is not None else None
+        export = Export(folder, names, _encoder_options(recipe), recipe, start, probe.about if probe else "")
+        if probe is not None and probe.check is not None:
+            probe.check(module.exported)
+        logger = tensorboard_logger(folder, checkpoint) if tensorboard else False
+        trainer = _trainer(recipe, team, _callbacks(module, export, probe, progress=progress), logger)
+        if not resume and team.number == 0:
+            begin(folder, names, recipe)
+        with processes(team):
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return folder / "encoder.safetensors"
 
 
-def _check_call(folder: Path, *, resume: bool, overwrite: bool, devices: int) -> None:
+def plugin_names(recipe: Recipe, **given: str | None) -> dict[str, str]:
+    """Names of the encoder, the dataset and the method: what is `given`, or else what the recipe names.
+
+    Raises
+    ------
+    PretrainingError
+        If there is no encoder or no dataset; the method is `dinov2` unless another is named.
+    """
+    chosen = {"method": "dinov2", **recipe.plugins, **{kind: name for kind, name in given.items() if name is not None}}
+    for kind in PLUGINS:
+        if kind not in chosen:
+            raise PretrainingError(f"no {kind}; give --{kind} NAME, or a recipe that names one in its table [plugins]")
+    return {kind: chosen[kind] for kind in PLUGINS}
+
+
+def make_plugins(names: dict[str, str], recipe: Recipe) -> tuple[Any, Any, Any]:
+    """The encoder, the dataset and the method of a run, with their options."""
+    images = registry.create("datasets", names["dataset"], **{"size": recipe.size, **recipe.dataset})
+    encoder = registry.create("encoders", names["encoder"], **_encoder_options(recipe))
+    return encoder, images, registry.create("methods", names["method"], **recipe.method)
+
+
+def _encoder_options(recipe: Recipe) -> dict[str, Any]:
+    return {"image_size": recipe.size, **recipe.encoder}
+
+
+def _check_call(folder: Path, *, resume: bool, overwrite: bool, team: Devices) -> None:
     """Refuse early what cannot work."""
     if resume and overwrite:
         raise PretrainingError("a run is either continued or begun anew; give either --resume or --overwrite")
-    if devices < 1:
-        raise PretrainingError(f"devices is {devices}; expected at least 1")
-    if not resume:
+    if not resume and team.number == 0:
         check_output(folder, overwrite=overwrite)
 
 
-def _module(plugins: dict[str, str], recipe: Recipe, init: str | os.PathLike | None) -> PretrainingModule:
+def _module(names: dict[str, str], recipe: Recipe, init: str | os.PathLike | None) -> PretrainingModule:
     """Everything that learns, with weights made from the recipe's seed or read from `init`."""
     torch.manual_seed(derived_seed(recipe.seed))
-    images = registry.create("datasets", plugins["dataset"], **{"size": recipe.size, **recipe.dataset})
-    encoder = registry.create("encoders", plugins["encoder"], **{"image_size": recipe.size, **recipe.encoder})
-    method = registry.create("methods", plugins["method"], **recipe.method)
+    encoder, images, method = make_plugins(names, recipe)
     if init is not None:
         load_weights(encoder, init)
-    return PretrainingModule(
-        method=method, encoder=encoder, recipe=recipe, make_loader=partial(_loader, images, recipe)
-    )
+    batches = Batches(images, recipe, labelled=method.labelled)
+    return PretrainingModule(method=method, encoder=encoder, recipe=recipe, batches=batches)
 
 
-def _loader(images: Any, recipe: Recipe, first: int, share: tuple[int, int]) -> Any:
-    """Batches of the steps from `first` on."""
-    return image_loader(
-        images,
-        seed=recipe.seed,
-        batch_size=recipe.batch_size,
-        steps=(first, recipe.steps),
-        workers=recipe.workers,
-        share=share,
-    )
-
-
-def _fit(module: PretrainingModule, export: Export, checkpoint: Path | None, *, devices: int, progress: bool) -> None:
-    """Run Lightning's loop with our callbacks."""
-    recipe = export.recipe
-    stop = Stop(max_hours=recipe.max_hours)
-    checkpoints = export.folder / "checkpoints"
-    watch = Watch(_guard(module, images=recipe.batch_size // devices), checkpoints, every=recipe.log_steps)
-    callbacks = [
-        stop,
-        RunLog(export.folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
-        watch,
-        Checkpoints(checkpoints, every=recipe.checkpoint_steps, export=export, watch=watch),
-        *([Progress(images=recipe.batch_size)] if progress else []),
-    ]
-    trainer = Trainer(
+def _trainer(recipe: Recipe, team: Devices, callbacks: list[Callback], logger: Logger | bool) -> Trainer:
+    """Lightning's loop, without any habit of its own."""
+    team.check_batch(recipe.batch_size)
+    return Trainer(
         max_steps=recipe.steps,
         accelerator="auto",
-        devices=devices,
-        strategy="ddp_spawn_find_unused_parameters_true" if devices > 1 else "auto",
+        devices=team.local,
+        num_nodes=team.nodes,
+        strategy=team.strategy(recipe.strategy),
+        sync_batchnorm=team.total > 1 and torch.cuda.is_available(),
         precision=recipe.precision,  # type: ignore[arg-type]
         callbacks=callbacks,
-        default_root_dir=export.folder,
+        logger=logger,
         use_distributed_sampler=False,
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    try:
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    finally:
-        stop.restore()
-    if stop.reason is not None:
-        log.warning(
-            "stopped by %s at step %d of %d; --resume continues", stop.reason, trainer.global_step, recipe.steps
-        )
 
 
-def _guard(module: PretrainingModule, *, images: int) -> Guard:
-    """The guard of a run with so many images a device; it knows ln K where the method has prototypes."""
+def _callbacks(
+    module: PretrainingModule, export: Export, probe: Probe | None, *, progress: bool
+) -> list[Callback]:
+    """What happens beside the steps; the order is that of the calls."""
+    recipe, folder = export.recipe, export.folder
+    watch = Watch(_guard(module), folder / "checkpoints", every=recipe.log_steps)
+    return [
+        Stop(max_hours=recipe.max_hours),
+        RunLog(folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
+        watch,
+        *([Probing(probe, folder, batch_size=recipe.batch_size)] if probe is not None else []),
+        Checkpoints(
+            folder / "checkpoints",
+            every=recipe.checkpoint_steps,
+            minutes=recipe.checkpoint_minutes,
+            export=export,
+            watch=watch,
+        ),
+        *([Progress(images=recipe.batch_size)] if progress else []),
+    ]
+
+
+def _guard(module: PretrainingModule) -> Guard:
+    """The guard of a run; it knows ln K where the method has prototypes."""
     recipe = module.recipe
     return Guard(
         Limits.from_table(recipe.monitors),
         steps=recipe.steps,
         warmup_steps=recipe.warmup_steps,
-        images=images,
+        images=recipe.batch_size,
         prototypes=getattr(module.method, "prototypes", None),
     )
-
-
-def _description(plugins: dict[str, str], recipe: Recipe) -> dict[str, Any]:
-    """What decides what a run learns."""
-    return {**plugins, "recipe": {name: value for name, value in recipe.as_dict().items() if name not in FREE}}
-
-
-def _begin(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
-    """Make the folder of a new run, in place of an old one."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    with new_file(folder / "run.json") as path:
-        path.write_text(json.dumps(_description(plugins, recipe), indent=2) + "\n")
-
-
-def _continue(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
-    """The checkpoint from which the run in `folder` continues; checks that it is the same run."""
-    checkpoint = last_checkpoint(folder / "checkpoints")
-    if checkpoint is None or not (folder / "run.json").is_file():
-        raise PretrainingError(f"{folder} holds no checkpoint to resume; start without --resume")
-    before, now = json.loads((folder / "run.json").read_text()), _description(plugins, recipe)
-    before, now = ({**record, **record["recipe"]} for record in (before, now))
-    changed = sorted(key for key in now if key != "recipe" and before.get(key) != now[key])
-    if changed:
-        raise PretrainingError(
-            f"{folder} was begun with another {', '.join(changed)}; resume with the same recipe and options, "
-            "or start anew with --init"
-        )
-    _check_readable(checkpoint)
-    return checkpoint
-
-
-def _check_readable(checkpoint: Path) -> None:
-    """Raise `PretrainingError` if a checkpoint (a zip archive with check sums) is damaged; nothing is unpacked."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        broken = str(error)
-    if broken is not None:
-        raise PretrainingError(f"{checkpoint} is damaged ({broken}); start anew with --overwrite")
-
-
-@contextmanager
-def _settings(recipe: Recipe) -> Iterator[None]:
-    """Torch's threads and random state, and Lightning's voice, for the time of a run only."""
-    threads = torch.get_num_threads()
-    voices = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [voice.level for voice in voices]
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        for voice in voices:
-            voice.setLevel(logging.ERROR)
-        torch.set_num_threads(recipe.torch_threads or threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            for voice, level in zip(voices, levels, strict=True):
-                voice.setLevel(level)

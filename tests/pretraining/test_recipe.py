@@ -37,7 +37,7 @@ def test_a_file(tmp_path):
     ("text", "message"),
     [
         ("[training]\nstep = 7\n", "unknown key training.step; expected .*steps"),
-        ("[optimiser]\nlr = 1\n", "unknown key optimiser; expected dataset, encoder, method, training"),
+        ("[optimiser]\nlr = 1\n", "unknown key optimiser; expected dataset, encoder, method, monitors, plugins, training"),
         ("steps = 7\n", "unknown key steps"),
         ("[training\n", "not valid TOML"),
         ("[training]\nsteps = 0\n", "steps is 0; expected at least 1"),
