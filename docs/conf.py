@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "generated",
+    "fractal_figures",
 ]
 exclude_patterns = ["_build", "_templates", "_ext"]
 templates_path = ["_templates"]
