@@ -10,6 +10,7 @@ from stellarfm.cli.common import add_output_options, existing_file, say
 
 if TYPE_CHECKING:
     from stellarfm.pretraining.probing import Probe
+    from stellarfm.pretraining.recipe import Recipe
 
 __all__ = ["add_parser", "run"]
 
@@ -19,17 +20,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p = subparsers.add_parser(
         "pretrain",
         help="train an encoder without labels",
-        description="Train an encoder without labels. Options override the recipe.",
+        description="Train an encoder without labels (or with labels, for a method that learns from them). "
+        "Options override the recipe.",
     )
-    p.add_argument("--encoder", required=True, help="plugin name, e.g. dinov2-vit-tiny8")
-    p.add_argument("--dataset", required=True, help="plugin name, e.g. flames")
-    p.add_argument("--method", default="dinov2", help="plugin name (default: dinov2)")
-    p.add_argument("--config", help="recipe: a TOML file, or the name of one in the package, e.g. tiny8-64")
+    p.add_argument("--config", help="recipe: a TOML file, or the name of one in the package, e.g. small8-64")
+    p.add_argument("--encoder", help="plugin name, e.g. dinov2-vit-tiny8 (default: the recipe's)")
+    p.add_argument("--dataset", help="plugin name, e.g. flames (default: the recipe's)")
+    p.add_argument("--method", help="plugin name (default: the recipe's, or dinov2)")
     p.add_argument("--steps", type=int, help="optimiser steps; the schedules end there")
     p.add_argument("--batch-size", type=int, help="images a step, over all devices")
     p.add_argument("--size", type=int, help="side of the images in pixels")
     p.add_argument("--seed", type=int, help="of weights, choice of images and views")
     p.add_argument("--checkpoint-steps", type=int, help="steps between checkpoints")
+    p.add_argument("--checkpoint-minutes", type=float, help="also a checkpoint whenever so much time has passed")
     p.add_argument("--max-hours", type=float, help="stop then, with a checkpoint and an encoder")
     p.add_argument("--workers", type=int, help="processes that render images beside the training")
     p.add_argument("--torch-threads", type=int, help="threads of torch")
@@ -39,7 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--probe", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, to probe the encoder with"
     )
     p.add_argument("--probe-steps", type=int, metavar="N", help="steps between probes (default: as checkpoints)")
-    p.add_argument("--devices", type=int, default=1, help="number of GPUs (default: 1)")
+    p.add_argument("--devices", type=int, help="number of GPUs (default: 1, or as many as torchrun started)")
+    p.add_argument("--tensorboard", action="store_true", help="also write the log for TensorBoard")
     add_output_options(p, what="folder for the encoder, its record, the log and the checkpoints")
     p.set_defaults(run=run)
 
@@ -56,11 +60,11 @@ def run(args: argparse.Namespace) -> None:
         size=args.size,
         seed=args.seed,
         checkpoint_steps=args.checkpoint_steps,
+        checkpoint_minutes=args.checkpoint_minutes,
         max_hours=args.max_hours,
         workers=args.workers,
         torch_threads=args.torch_threads,
     )
-    probe = _probe(args.probe, every=args.probe_steps or recipe.checkpoint_steps) if args.probe else None
     path = pretrain(
         encoder=args.encoder,
         dataset=args.dataset,
@@ -71,17 +75,24 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
-        probe=probe,
+        tensorboard=args.tensorboard,
+        probe=_probe(args.probe, args.probe_steps, recipe),
         progress=not args.quiet,
     )
     say(f"wrote {path}", args)
 
 
-def _probe(paths: list[Path], *, every: int) -> Probe:
-    """R2 of log mass on map sets, every so many steps."""
+def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe | None:
+    """R2 of log mass on map sets, every so many steps; None without map sets."""
     from stellarfm.evaluation.probe import MassProbe
+    from stellarfm.exceptions import PretrainingError
     from stellarfm.maps import MapSet
     from stellarfm.pretraining.probing import Probe
 
+    if paths is None:
+        if steps is not None:
+            raise PretrainingError("--probe-steps needs --probe maps.h5")
+        return None
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
+    every = recipe.checkpoint_steps if steps is None else steps
     return Probe(ask=masses, every=every, about=masses.about, check=masses.check)
