@@ -189,3 +189,47 @@ def model_directory(fitted_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model"
     fitted_model.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def make_snapshot():
+    """Make a periodic box of 1 pc of 12^3 cells, with stars 1, 2, ... on its diagonal: ``make_snapshot(n_stars=3)``."""
+    from astropy import units as u
+    from astropy.table import QTable
+
+    from stellarfm.simulations import InMemoryGas, Snapshot
+
+    def make(*, n_stars=2, number=7, simulation="run", kind="cells", seed=0, side=12, thermal=True):
+        along = np.linspace(0.3, 0.7, n_stars) * u.pc
+        masses = np.geomspace(0.05, 3, n_stars) * u.solMass
+        return Snapshot(
+            stars=QTable({"star": np.arange(1, n_stars + 1), "mass": masses, "x": along, "y": along, "z": along}),
+            gas=InMemoryGas(_cells(side, seed, thermal), kind),
+            lower=np.zeros(3) * u.pc,
+            upper=np.ones(3) * u.pc,
+            periodic=(True, True, True),
+            time=0.5 * u.Myr,
+            label_kind="sink",
+            simulation=simulation,
+            snapshot=number,
+            provenance={"code": "made in a test"},
+        )
+
+    return make
+
+
+def _cells(side, seed, thermal):
+    """Equal cells of 300 solar masses together, that fill a box of 1 pc."""
+    from stellarfm.simulations import GasBlock
+
+    rng = np.random.default_rng(seed)
+    centres = (np.arange(side) + 0.5) / side
+    position = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
+    count = len(position)
+    return GasBlock(
+        position=position,
+        size=np.full(count, 1 / side),
+        mass=rng.uniform(0.5, 1.5, count) * 300 / count,
+        velocity=rng.normal(0, 1, (count, 3)),
+        thermal=np.full(count, 0.19) if thermal else None,
+    )
