@@ -47,9 +47,9 @@ class StarGrid(NamedTuple):
 
     @classmethod
     def of(cls, windows: Windows, box: Box) -> StarGrid:
-        """Bins about as large as the windows reach."""
+        """Bins about as large as a window: an element asks two of them along each axis."""
         side = box.upper - box.lower
-        n_bins = np.clip(side / windows.reach, 1, _MOST_BINS).astype(np.int64)
+        n_bins = np.clip(side / (2 * windows.reach), 1, _MOST_BINS).astype(np.int64)
         place = np.clip(np.floor((windows.centre - box.lower) / side * n_bins), 0, n_bins - 1).astype(np.int64)
         flat = np.ravel_multi_index(tuple(place.T), tuple(n_bins))
         members = np.argsort(flat, kind="stable")
@@ -145,15 +145,21 @@ def visit(
             first[k], last[k] = bins(grid, k, position[e, k], margin[e])
         for i in range(first[0], last[0]):
             for j in range(first[1], last[1]):
+                row = wrapped(i, grid.n_bins[0]) * grid.n_bins[1] + wrapped(j, grid.n_bins[1])
                 for k in range(first[2], last[2]):
-                    n_x, n_y, n_z = grid.n_bins
-                    b = ((i % n_x) * n_y + j % n_y) * n_z + k % n_z
+                    b = row * grid.n_bins[2] + wrapped(k, grid.n_bins[2])
                     for m in range(grid.first[b], grid.first[b + 1]):
                         star = grid.members[m]
                         if meets(grid, star, position[e], margin[e]):
                             if elements.size:
                                 elements[place[star]] = e
                             place[star] += 1
+
+
+@njit(cache=True, nogil=True)
+def wrapped(i: int, n: int) -> int:
+    """A bin less than one period beyond the border; the divisions of ``%`` would take most of the time."""
+    return i + n if i < 0 else i - n if i >= n else i
 
 
 @njit(cache=True, nogil=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.polygons import integral, integral_between, split
+from stellarfm.simulations.polygons import integral, integral_between, range_of, split
 
 __all__ = ["N_POLYGONS", "aligned_cube", "covered", "oblique_cube"]
 
-#: Polygons that `oblique_cube` needs room for: what is left of a face, of a row, a pixel, and two for the depth.
+#: Polygons that `oblique_cube` needs room for: two for a face, two for a row of it, a pixel of that, two for the depth.
 N_POLYGONS = 7
+_FACE, _ROW, _PIXEL, _DEPTH = 0, 2, 4, 5
 
 _DUST = 1e-13
 _NOWHERE = (0, 0, 0, 0)
@@ -100,10 +101,12 @@ def oblique_cube(
     if whole and i0 <= x - half_x and x + half_x <= i0 + 1 and j0 <= y - half_y and y + half_y <= j0 + 1:
         share[i0, j0] = 1
         return i0, i0 + 1, j0, j0 + 1
-    share[i0:i1, j0:j1] = 0
+    for i in range(i0, i1):
+        for j in range(j0, j1):
+            share[i, j] = 0
     for axis in range(3):
         for side in (-1, 1):
-            sign = face(room[0], axis, side * half, half, frame)
+            sign = face(room, axis, side * half, half, frame)
             if sign != 0:
                 add_face(share, (i0, i1, j0, j1), x, y, sign, low, high, whole, room)
     volume = (2 * half) ** 3
@@ -121,8 +124,8 @@ def shadow(half: float, direction: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def face(polygon: np.ndarray, axis: int, offset: float, half: float, frame: np.ndarray) -> float:
-    """One face of a cube around the origin, projected, into the first 4 rows; the sign with which its integral counts.
+def face(room: np.ndarray, axis: int, offset: float, half: float, frame: np.ndarray) -> float:
+    """One face of a cube around the origin, projected, as the first polygon; the sign with which its integral counts.
 
     The sign is that of the face (back +1, front -1, edge-on 0) times the sense in which its vertices run on the sky.
     """
@@ -131,7 +134,8 @@ def face(polygon: np.ndarray, axis: int, offset: float, half: float, frame: np.n
         along_one = half if corner in (1, 2) else -half
         along_two = half if corner >= 2 else -half
         for k in range(3):
-            polygon[corner, k] = offset * frame[k, axis] + along_one * frame[k, one] + along_two * frame[k, two]
+            part = along_one * frame[k, one] + along_two * frame[k, two]
+            room[_FACE, corner, k] = offset * frame[k, axis] + part
     sense = frame[0, one] * frame[1, two] - frame[1, one] * frame[0, two]
     return np.sign(offset * frame[2, axis]) * np.sign(sense)
 
@@ -148,24 +152,28 @@ def add_face(
     whole: bool,
     room: np.ndarray,
 ) -> None:
-    """Add the integral of the depth over the face in ``room[0]`` to each of the pixels, row by row.
+    """Add the integral of the depth over a face to each of the pixels, row by row.
 
     Pixel borders are moved to the centre of the cell, not the face to the pixels: a small cell keeps all its digits.
     """
-    i0, i1, j0, j1 = pixels
-    rest, other = 0, 1
-    _, n_rest = split(room[rest], 4, 0, i0 - x, room[2], room[other])
-    for i in range(i0, i1):
+    start, end = range_of(room, _FACE, 4, 0)
+    i0, i1 = max(pixels[0], int(np.floor(start + x))), min(pixels[1], int(np.ceil(end + x)))
+    rest, other, n_rest = _FACE, _FACE + 1, 4
+    if start < i0 - x:
+        _, n_rest = split(room, rest, n_rest, 0, i0 - x, _ROW, other)
         rest, other = other, rest
-        n_row, n_rest = split(room[rest], n_rest, 0, i + 1 - x, room[2], room[other])
+    for i in range(i0, i1):
+        n_row, n_rest = split(room, rest, n_rest, 0, i + 1 - x, _ROW, other)
+        rest, other = other, rest
         if n_row > 2:
-            add_row(share[i], n_row, j0, j1, y, sign, low, high, whole, room[2:])
+            add_row(share, i, n_row, pixels[2], pixels[3], y, sign, low, high, whole, room)
 
 
 @njit(cache=True, nogil=True)
 def add_row(
-    row: np.ndarray,
-    n_row: int,
+    share: np.ndarray,
+    i: int,
+    n_rest: int,
     j0: int,
     j1: int,
     y: float,
@@ -175,14 +183,17 @@ def add_row(
     whole: bool,
     room: np.ndarray,
 ) -> None:
-    """Add the integral of the depth over the strip of a face in ``room[0]`` to each pixel of a row of the map."""
-    rest, other = 0, 1
-    _, n_rest = split(room[rest], n_row, 1, j0 - y, room[2], room[other])
-    for j in range(j0, j1):
+    """Add the integral of the depth over a row of a face to each of its pixels."""
+    start, end = range_of(room, _ROW, n_rest, 1)
+    j0, j1 = max(j0, int(np.floor(start + y))), min(j1, int(np.ceil(end + y)))
+    rest, other = _ROW, _ROW + 1
+    if start < j0 - y:
+        _, n_rest = split(room, rest, n_rest, 1, j0 - y, _PIXEL, other)
         rest, other = other, rest
-        n_pixel, n_rest = split(room[rest], n_rest, 1, j + 1 - y, room[2], room[other])
-        if n_pixel > 2:
-            between = (
-                integral(room[2], n_pixel, 0.0) if whole else integral_between(room[2], n_pixel, low, high, room[3:])
-            )
-            row[j] += sign * between
+    for j in range(j0, j1):
+        n_pixel, n_rest = split(room, rest, n_rest, 1, j + 1 - y, _PIXEL, other)
+        rest, other = other, rest
+        if n_pixel > 2 and whole:
+            share[i, j] += sign * integral(room, _PIXEL, n_pixel, 0.0)
+        elif n_pixel > 2:
+            share[i, j] += sign * integral_between(room, _PIXEL, n_pixel, low, high, _DEPTH)

@@ -1,7 +1,8 @@
 """Convex polygons that carry a depth: cut at a line, integrate the depth over the area. Compiled.
 
-A polygon is the first n rows of an array: x, y, depth. Depth is linear on it; because every vertex carries its own, an
-edge-on polygon needs no gradient and counts for nothing.
+Polygons lie in one array ``room`` of shape (polygons, MOST_VERTICES, 3) and are named by their number in it, because
+slices would cost more than the arithmetic. A vertex is x, y, depth. Depth is linear on a polygon; as every vertex carries
+its own, an edge-on polygon needs no gradient and counts for nothing.
 """
 
 from __future__ import annotations
@@ -9,62 +10,71 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["MOST_VERTICES", "integral", "integral_between", "split"]
+__all__ = ["MOST_VERTICES", "integral", "integral_between", "range_of", "split"]
 
 #: A face has 4 vertices, is cut 5 times at most, and rounding can at worst add half as many at each cut.
 MOST_VERTICES = 32
 
 
 @njit(cache=True, nogil=True)
-def split(
-    polygon: np.ndarray, n: int, axis: int, bound: float, below: np.ndarray, above: np.ndarray
-) -> tuple[int, int]:
-    """Cut a polygon at ``coordinate[axis] = bound`` into two that share the cut; their numbers of vertices."""
+def split(room: np.ndarray, p: int, n: int, axis: int, bound: float, below: int, above: int) -> tuple[int, int]:
+    """Cut polygon `p` of `n` vertices at ``coordinate[axis] = bound`` in two that share the cut.
+
+    Returns
+    -------
+    n_below, n_above : int
+        Vertices of the polygons that are now at `below` and `above`, both other than `p`.
+    """
     n_below = n_above = 0
     for i in range(n):
         j = i + 1 if i + 1 < n else 0
-        here, there = polygon[i, axis] - bound, polygon[j, axis] - bound
+        here, there = room[p, i, axis] - bound, room[p, j, axis] - bound
         if here <= 0:
-            below[n_below] = polygon[i]
+            for k in range(3):
+                room[below, n_below, k] = room[p, i, k]
             n_below += 1
         if here >= 0:
-            above[n_above] = polygon[i]
+            for k in range(3):
+                room[above, n_above, k] = room[p, i, k]
             n_above += 1
         if here * there < 0:
             part = here / (here - there)
             for k in range(3):
-                below[n_below, k] = polygon[i, k] + part * (polygon[j, k] - polygon[i, k])
-            below[n_below, axis] = bound
-            above[n_above] = below[n_below]
+                cut = bound if k == axis else room[p, i, k] + part * (room[p, j, k] - room[p, i, k])
+                room[below, n_below, k] = room[above, n_above, k] = cut
             n_below += 1
             n_above += 1
     return n_below, n_above
 
 
 @njit(cache=True, nogil=True)
-def integral(polygon: np.ndarray, n: int, zero: float) -> float:
-    """Integral of (depth - zero) over the area; positive for vertices in anticlockwise order and positive depths."""
+def range_of(room: np.ndarray, p: int, n: int, axis: int) -> tuple[float, float]:
+    """Smallest and largest coordinate of polygon `p` along an axis."""
+    low = high = room[p, 0, axis]
+    for i in range(1, n):
+        low, high = min(low, room[p, i, axis]), max(high, room[p, i, axis])
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def integral(room: np.ndarray, p: int, n: int, zero: float) -> float:
+    """Integral of (depth - zero) over polygon `p`; positive for anticlockwise vertices of positive depth."""
     total = 0.0
-    x, y, z = polygon[0, 0], polygon[0, 1], polygon[0, 2]
     for i in range(1, n - 1):
-        ax, ay = polygon[i, 0] - x, polygon[i, 1] - y
-        bx, by = polygon[i + 1, 0] - x, polygon[i + 1, 1] - y
-        total += (ax * by - ay * bx) * ((z + polygon[i, 2] + polygon[i + 1, 2]) / 3 - zero)
+        ax, ay = room[p, i, 0] - room[p, 0, 0], room[p, i, 1] - room[p, 0, 1]
+        bx, by = room[p, i + 1, 0] - room[p, 0, 0], room[p, i + 1, 1] - room[p, 0, 1]
+        depth = (room[p, 0, 2] + room[p, i, 2] + room[p, i + 1, 2]) / 3
+        total += (ax * by - ay * bx) * (depth - zero)
     return total / 2
 
 
 @njit(cache=True, nogil=True)
-def integral_between(polygon: np.ndarray, n: int, low: float, high: float, spare: np.ndarray) -> float:
-    """Integral of the depth clipped to [low, high], counted from low.
+def integral_between(room: np.ndarray, p: int, n: int, low: float, high: float, spare: int) -> float:
+    """Integral of the depth clipped to [low, high], counted from low, over polygon `p`.
 
-    Over a polygon A this is the integral over A of max(depth - low, 0) less that of max(depth - high, 0).
-
-    Parameters
-    ----------
-    spare : ndarray
-        Room for two polygons, shape (2, MOST_VERTICES, 3).
+    It is the integral of max(depth - low, 0) less that of max(depth - high, 0); `spare` and the next are overwritten.
     """
-    _, n_low = split(polygon, n, 2, low, spare[0], spare[1])
-    total = integral(spare[1], n_low, low)
-    _, n_high = split(polygon, n, 2, high, spare[0], spare[1])
-    return total - integral(spare[1], n_high, high)
+    _, n_low = split(room, p, n, 2, low, spare, spare + 1)
+    total = integral(room, spare + 1, n_low, low)
+    _, n_high = split(room, p, n, 2, high, spare, spare + 1)
+    return total - integral(room, spare + 1, n_high, high)
