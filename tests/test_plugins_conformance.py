@@ -1,6 +1,7 @@
 """Every registered plugin, whoever published it, passes the checks that we ship to plugin authors."""
 
 import astropy.units as u
+import h5py
 import numpy as np
 import pytest
 from astropy.table import QTable
@@ -46,6 +47,8 @@ class TestReaders(Registered, ReaderConformance):
     group = "readers"
 
     def sample(self, folder):
+        if self.name == "yt":
+            return write_sinks(folder / "snapshot_001.hdf5")
         writers = {"fits": (field, "field.fits"), "hdf5": (windows, "windows.h5")}
         if self.name not in writers:
             return None
@@ -82,3 +85,14 @@ def windows():
         simulation="test",
         provenance="made up",
     )
+
+
+def write_sinks(path):
+    """Two sinks in the form of GIZMO."""
+    units = {"UnitLength_In_CGS": 3.0857e18, "UnitMass_In_CGS": 1.989e33, "UnitVelocity_In_CGS": 100.0}
+    with h5py.File(path, "w") as file:
+        header = {"BoxSize": 10.0, "Time": 0.001, "NumPart_ThisFile": [0, 0, 0, 0, 0, 2], **units}
+        file.create_group("Header").attrs.update(header)
+        file["PartType5/Coordinates"] = file["PartType5/Velocities"] = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+        file["PartType5/Masses"] = [0.5, 2.0]
+    return path
