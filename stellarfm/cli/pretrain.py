@@ -83,16 +83,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe | None:
-    """R2 of log mass on map sets, every so many steps; None without map sets."""
-    from stellarfm.evaluation.probe import MassProbe
+    """R2 of log mass on map sets, every so many steps; None without map sets (and then nothing needs astropy)."""
     from stellarfm.exceptions import PretrainingError
+
+    if paths is None and steps is not None:
+        raise PretrainingError("--probe-steps needs --probe maps.h5")
+    if paths is None:
+        return None
+    from stellarfm.evaluation.probe import MassProbe
     from stellarfm.maps import MapSet
     from stellarfm.pretraining.probing import Probe
 
-    if paths is None:
-        if steps is not None:
-            raise PretrainingError("--probe-steps needs --probe maps.h5")
-        return None
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
     every = recipe.checkpoint_steps if steps is None else steps
     return Probe(ask=masses, every=every, about=masses.about, check=masses.check)

@@ -63,3 +63,39 @@ def test_errors_are_one_line(options, message, tmp_path, capsys):
 def test_an_existing_output(tmp_path, capsys):
     assert main([*BASE, "--output", str(tmp_path)]) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_probe_is_built_from_map_sets(asked, cloud, tmp_path):
+    for name in ("one", "two"):
+        cloud(name).write(tmp_path / f"{name}.h5")
+    maps = [str(tmp_path / f"{name}.h5") for name in ("one", "two")]
+    assert main([*BASE, "--probe", *maps, "--probe-steps", "7", "--output", str(tmp_path / "run")]) == 0
+    probe = asked[0]["probe"]
+    assert probe.every == 7
+    assert "72 windows of 24 stars of one, two" in probe.about
+    assert main([*BASE, "--probe", *maps, "--checkpoint-steps", "9", "--output", str(tmp_path / "run")]) == 0
+    assert asked[1]["probe"].every == 9
+
+
+def test_without_maps_there_is_no_probe(asked, tmp_path):
+    assert main([*BASE, "--output", str(tmp_path / "run")]) == 0
+    assert asked[0]["probe"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--probe", "nothing.h5"], "nothing.h5: no such file"),
+        (["--probe", "MAPS", "--probe-steps", "0"], "probe steps are 0; expected at least 1"),
+        (["--probe", "MAPS"], "probe windows of 3 channels and 20 pixels do not fit"),
+        (["--probe-steps", "5"], "--probe-steps needs --probe"),
+    ],
+)
+def test_a_probe_that_cannot_work_leaves_nothing(options, message, cloud, tmp_path, capsys):
+    cloud("one", side=20).write(tmp_path / "maps.h5")
+    options = [str(tmp_path / "maps.h5") if word == "MAPS" else word for word in options]
+    assert main([*BASE, *options, "--output", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
