@@ -206,7 +206,8 @@ class PretrainingMethod(ABC):
 class SimulationReader(ABC):
     """Reads one family of simulation files; it never projects.
 
-    A reader of finished maps returns a `stellarfm.maps.MapSet`.
+    It returns a `stellarfm.simulations.Snapshot`, whose gas is asked for by region. A reader of finished maps returns a
+    `stellarfm.maps.MapSet` or `stellarfm.maps.GasMaps`.
     """
 
     @abstractmethod

@@ -28,10 +28,11 @@ HEAVY = {
 BASE = {"exceptions", "output", "contracts", "registry"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
-    "testing": BASE,
+    "testing": BASE | {"maps", "simulations"},
     "maps": BASE,
     "simulations": BASE | {"maps"},
     "readers": BASE | {"maps", "simulations"},
+    "batch": BASE | {"maps", "simulations", "readers"},
     "fractals": BASE,
     "encoders": BASE,
     "pretraining": BASE | {"encoders.weights"},

@@ -4,15 +4,20 @@ import astropy.units as u
 import h5py
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
 
 from stellarfm import registry
 from stellarfm.maps import GasMaps, MapSet
+from stellarfm.readers.exchange_writer import write_snapshot
 from stellarfm.testing import DatasetConformance, EncoderConformance, MethodConformance, ReaderConformance
 
 #: Options for small and quick instances, where the defaults are costly.
-OPTIONS = {"dinov2": {"prototypes": 256, "hidden": 64, "bottleneck": 32, "global_size": 32, "local_size": 16}}
+OPTIONS = {
+    "dinov2": {"prototypes": 256, "hidden": 64, "bottleneck": 32, "global_size": 32, "local_size": 16},
+    "fits-ppv": {"column_per_intensity": "2e21 cm-2/(K km/s)"},
+}
 
 
 class Registered:
@@ -47,14 +52,21 @@ class TestReaders(Registered, ReaderConformance):
     group = "readers"
 
     def sample(self, folder):
-        if self.name == "yt":
-            return write_sinks(folder / "snapshot_001.hdf5")
-        writers = {"fits": (field, "field.fits"), "hdf5": (windows, "windows.h5")}
-        if self.name not in writers:
-            return None
-        make, name = writers[self.name]
-        make().write(folder / name)
-        return folder / name
+        return SAMPLES[self.name](folder) if self.name in SAMPLES else None
+
+
+class TestExchange(ReaderConformance):
+    """The other form that the reader ``hdf5`` knows."""
+
+    plugin = registry.get("readers", "hdf5")
+
+    @pytest.fixture(autouse=True)
+    def _snapshot_to_write(self, make_snapshot):
+        self.snapshot = make_snapshot(kind="particles")
+
+    def sample(self, folder):
+        write_snapshot(self.snapshot, folder / "snapshot.h5")
+        return folder / "snapshot.h5"
 
 
 def field():
@@ -88,11 +100,50 @@ def windows():
 
 
 def write_sinks(path):
-    """Two sinks in the form of GIZMO."""
+    """Two sinks and some gas in the form of GIZMO."""
     units = {"UnitLength_In_CGS": 3.0857e18, "UnitMass_In_CGS": 1.989e33, "UnitVelocity_In_CGS": 100.0}
     with h5py.File(path, "w") as file:
-        header = {"BoxSize": 10.0, "Time": 0.001, "NumPart_ThisFile": [0, 0, 0, 0, 0, 2], **units}
+        header = {"BoxSize": 10.0, "Time": 0.001, "NumPart_ThisFile": [50, 0, 0, 0, 0, 2], **units}
         file.create_group("Header").attrs.update(header)
         file["PartType5/Coordinates"] = file["PartType5/Velocities"] = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
         file["PartType5/Masses"] = [0.5, 2.0]
+        rng = np.random.default_rng(0)
+        file["PartType0/Coordinates"], file["PartType0/Velocities"] = rng.uniform(0, 10, (2, 50, 3))
+        file["PartType0/Masses"], file["PartType0/Density"] = np.full((2, 50), 0.1)
+        file["PartType0/SmoothingLength"] = np.full(50, 0.5)
     return path
+
+
+def written(maps, path):
+    """`path`, after writing maps to it."""
+    maps.write(path)
+    return path
+
+
+def density_cube(path):
+    """A small cube of density and three of velocity."""
+    cards = {f"{key}{axis}": value for axis in (1, 2, 3) for key, value in {"CDELT": 0.1, "CUNIT": "pc"}.items()}
+    cube = np.random.default_rng(0).uniform(1e3, 1e4, (6, 8, 10)).astype("f4")
+    hdus = [fits.PrimaryHDU(cube, fits.Header({**cards, "BUNIT": "cm-3"}))]
+    hdus += [fits.ImageHDU(cube, fits.Header({"BUNIT": "cm/s"}), name=f"VELOCITY_{axis}") for axis in "XYZ"]
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
+def spectral_cube(path):
+    """A small spectral cube with one bright line."""
+    axes = {1: ("RA---TAN", -0.003), 2: ("DEC--TAN", 0.003), 3: ("VRAD", 100.0)}
+    cards = {f"{key}{axis}": value for axis, pair in axes.items() for key, value in zip(("CTYPE", "CDELT"), pair)}
+    line = 5 * np.exp(-(((np.arange(40) - 20) / 4) ** 2) / 2)[:, None, None]
+    cube = line + np.random.default_rng(0).normal(0, 0.1, (40, 9, 9))
+    fits.PrimaryHDU(cube.astype("f4"), fits.Header({**cards, "CUNIT3": "m/s", "BUNIT": "K"})).writeto(path)
+    return path
+
+
+SAMPLES = {
+    "fits": lambda folder: written(field(), folder / "field.fits"),
+    "fits-ppp": lambda folder: density_cube(folder / "density.fits"),
+    "fits-ppv": lambda folder: spectral_cube(folder / "cube.fits"),
+    "hdf5": lambda folder: written(windows(), folder / "windows.h5"),
+    "yt": lambda folder: write_sinks(folder / "snapshot_001.hdf5"),
+}

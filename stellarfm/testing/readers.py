@@ -10,6 +10,7 @@ from unittest import SkipTest
 from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import StellarFMError
 from stellarfm.testing.base import Conformance
+from stellarfm.testing.gas import check_gas
 
 __all__ = ["ReaderConformance"]
 
@@ -17,7 +18,8 @@ __all__ = ["ReaderConformance"]
 class ReaderConformance(Conformance):
     """Checks of a `SimulationReader`: it knows its own files, and foreign ones do no harm.
 
-    Override `sample`, which writes a small valid file; without one only foreign files are tried.
+    Override `sample`, which writes a small valid file; without one only foreign files are tried. Of a snapshot, the
+    gas is read through too, whole and by region.
     """
 
     contract = SimulationReader
@@ -48,11 +50,39 @@ class ReaderConformance(Conformance):
 
     def test_reads_its_own(self, tmp_path: Path) -> None:
         """A valid file is recognised and read, and stays as it was."""
+        from stellarfm.maps import GasMaps, MapSet
+        from stellarfm.simulations import Snapshot
+
         path = self._sample(tmp_path)
         before = _content(path)
         assert self.make().can_read(path) is True, f"can_read does not recognise {path.name}"
-        assert self.make().read(path) is not None, f"read gave nothing for {path.name}"
+        found = self.make().read(path)
+        kinds = "a Snapshot, a MapSet or a GasMaps"
+        assert isinstance(found, Snapshot | MapSet | GasMaps), f"read gave {found!r} for {path.name}, expected {kinds}"
         assert _content(path) == before, f"reading changed {path.name}"
+
+    def test_snapshot_says_where_it_comes_from(self, tmp_path: Path) -> None:
+        """A snapshot names its run, and its provenance the code and something of the file."""
+        snapshot = self._snapshot(tmp_path)
+        assert snapshot.simulation, "the run has no name: stars of its snapshots could not be kept together"
+        known = snapshot.provenance
+        assert "code" in known, f"provenance {known!r}; expected at least 'code' and hashes of files"
+        assert len(known) > 1, f"provenance {known!r}; expected at least 'code' and hashes of files"
+
+    def test_gas_comes_once_and_by_region(self, tmp_path: Path) -> None:
+        """Blocks hold every gas element exactly once, all that overlap a region, and lie in the box."""
+        snapshot = self._snapshot(tmp_path)
+        if snapshot.gas is None:
+            raise SkipTest("the sample holds no gas")
+        check_gas(snapshot)
+
+    def _snapshot(self, folder: Path) -> Any:
+        from stellarfm.simulations import Snapshot
+
+        found = self.make().read(self._sample(folder))
+        if not isinstance(found, Snapshot):
+            raise SkipTest("the sample holds finished maps, no snapshot")
+        return found
 
     def test_truncated_file_is_refused_by_name(self, tmp_path: Path) -> None:
         """A file that breaks off is an error of ours, not a traceback of a library."""
@@ -79,10 +109,19 @@ def _content(path: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files}
 
 
+def _drain(found: Any) -> None:
+    """Read the gas of a snapshot through: it may be the part that broke off."""
+    from stellarfm.simulations import Region, Snapshot
+
+    if isinstance(found, Snapshot) and found.gas is not None:
+        for _ in found.gas.blocks([Region(found.lower.value, found.upper.value)]):
+            pass
+
+
 def _check_refusal(reader: Any, path: Path) -> None:
     """Assert that reading raises an `OSError` of ours that names the file."""
     try:
-        reader.read(path)
+        _drain(reader.read(path))
     except StellarFMError as error:
         assert isinstance(error, OSError), f"read raised {error!r} for {path.name}, expected a ReaderError"
         assert path.name in str(error), f"the error for {path.name} does not name the file: {error}"
