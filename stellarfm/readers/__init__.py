@@ -1,4 +1,4 @@
-"""Readers: files of many kinds to the containers of `stellarfm.maps`."""
+"""Readers: files of many kinds to the containers of `stellarfm.maps` and `stellarfm.simulations`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reader_name(path: Path) -> str:
     asked = ", ".join(name for name, answer in answers.items() if answer is False)
     broken = ", ".join(name for name, answer in answers.items() if answer is None)
     silent = f"; could not be asked: {broken}" if broken else ""
-    raise ReaderError(f"{path}: no reader knows this file (asked: {asked}{silent}); expected FITS maps or a map set")
+    raise ReaderError(f"{path}: no reader knows this file (asked: {asked}{silent}); expected maps, cubes or a snapshot")
 
 
 def _asked(name: str, path: Path) -> bool | None:

@@ -155,7 +155,7 @@ class PPPReader(SimulationReader):
         keys = {axis: key if key in named else f"V{axis}".upper() for axis, key in keys.items()}
         found = {axis: named[key] for axis, key in keys.items() if key in named}
         if len(found) != 3 and list(found) != [self.line_of_sight]:
-            raise MapError(
+            raise ReaderError(
                 f"{where}: images {', '.join(named)}; expected VELOCITY_X, VELOCITY_Y and VELOCITY_Z, or one and its "
                 "line_of_sight, or files named by velocities='vx.fits,vy.fits,vz.fits'"
             )

@@ -155,7 +155,7 @@ def test_readers_know_it_by_its_axes(cubes, files):
 @pytest.mark.parametrize(
     ("options", "change", "error", "message"),
     [
-        ({}, {}, MapError, "expected VELOCITY_X"),
+        ({}, {}, ReaderError, "expected VELOCITY_X"),
         ({"velocities": "vx.fits,vy.fits"}, {}, MapError, "2 velocity cubes; expected three"),
         ({"velocities": "vx.fits"}, {}, MapError, "or one and its line_of_sight"),
         ({"velocities": "vx.fits,vy.fits,density.fits"}, {}, UnitsError, "'cm-3' is no velocity"),
