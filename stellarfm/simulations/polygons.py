@@ -1,8 +1,8 @@
 """Convex polygons that carry a depth: cut at a line, integrate the depth over the area. Compiled.
 
 Polygons lie in one array ``room`` of shape (polygons, MOST_VERTICES, 3) and are named by their number in it, because
-slices would cost more than the arithmetic. A vertex is x, y, depth. Depth is linear on a polygon; as every vertex carries
-its own, an edge-on polygon needs no gradient and counts for nothing.
+slices would cost more than the arithmetic. A vertex is x, y, depth. Depth is linear on a polygon; every vertex carries
+its own, so that an edge-on polygon needs no gradient and counts for nothing.
 """
 
 from __future__ import annotations

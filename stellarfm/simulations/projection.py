@@ -92,10 +92,10 @@ def project(
     """
     if snapshot.gas is None:
         raise SnapshotError(f"{_name(snapshot)} holds no gas; there is nothing to project")
-    _check_velocities(snapshot, "xyz" if directions is not None else axes)
     stars = _stars(snapshot) if positions is None else _numbered(positions)
     frames = axis_frames(axes) if directions is None else direction_frames(directions, seed=seed)
     labels = list(axes) if directions is None else [str(i) for i in range(len(frames))]
+    _check_velocities(snapshot, axes if directions is None else "xyz")
     box = _box(snapshot)
     windows = _windows(stars, frames, width, depth, pixels)
     check(windows, box, list(stars["star"]))

@@ -260,12 +260,12 @@ class Snapshot:
             raise SnapshotError(f"periodic {self.periodic!r}; expected one boolean each for x, y and z")
 
     def _checked_stars(self) -> QTable:
+        if self.label_kind not in LABEL_KINDS:
+            raise SnapshotError(f"label kind {self.label_kind!r}; expected 'sink', 'star' or None")
         stars = QTable(self.stars, copy=False)
         needed = (*_NEEDED, "mass") if self.label_kind else _NEEDED
         if missing := [name for name in needed if name not in stars.colnames]:
             raise SnapshotError(f"the table of stars has no column {', '.join(missing)}; expected {', '.join(needed)}")
-        if self.label_kind not in LABEL_KINDS:
-            raise SnapshotError(f"label kind {self.label_kind!r}; expected 'sink', 'star' or None")
         for name, unit in STAR_COLUMNS.items():
             if unit is not None and name in stars.colnames:
                 stars[name] = in_unit(stars[name], unit, f"column {name!r} of the stars")

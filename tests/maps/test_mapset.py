@@ -260,3 +260,25 @@ def assert_same_form(old, new):
     assert set(old) == set(new)
     for name in old:
         assert_same_form(old[name], new[name])
+
+
+def test_cell_sizes_are_kept_cut_written_and_dropped_where_not_all_have_them(tmp_path):
+    size = (np.arange(6 * 64, dtype=np.float32).reshape(6, 8, 8) + 1) * u.kpc
+    sized = changed(map_set(), cell_size=size, depth=0.5 * u.pc, simulation="run")
+    np.testing.assert_array_equal(sized[[4]].cell_size.value, 1000 * size.value[[4]])
+    sized.write(tmp_path / "sized.h5")
+    np.testing.assert_array_equal(MapSet.read(tmp_path / "sized.h5").cell_size, sized.cell_size)
+    assert MapSet.concatenate([sized, sized]).cell_size.shape == (12, 8, 8)
+    assert MapSet.concatenate([sized, map_set()]).cell_size is None
+    with pytest.raises(MapError, match=r"cell_size has shape \(5, 8, 8\)"):
+        changed(sized, cell_size=size[:5])
+    with pytest.raises(UnitsError, match="cell_size is in s"):
+        changed(sized, cell_size=size.value * u.s)
+
+
+def test_text_and_numbers_of_one_column_become_text():
+    """Stars that one code numbers and another names; axes as 0, 1, 2 and as letters."""
+    named = map_set()
+    named.stars["star"] = [f"s{i}" for i in range(len(named))]
+    both = MapSet.concatenate([map_set(), named])
+    assert list(both.stars["star"][[0, -1]]) == ["0", "s5"]
