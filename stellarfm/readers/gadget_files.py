@@ -33,7 +33,10 @@ def is_gadget(path: Path) -> bool:
     """Whether `path` is such a file; never raises. SWIFT's files look alike, but their conventions differ."""
     try:
         with h5py.File(path) as file:
-            return "NumPart_ThisFile" in file["Header"].attrs and file["Header"].attrs.get("Code") != b"SWIFT"
+            return "NumPart_ThisFile" in file["Header"].attrs and file["Header"].attrs.get("Code") not in (
+                b"SWIFT",
+                "SWIFT",
+            )
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError):
         return False
 

@@ -12,6 +12,9 @@ __all__ = ["file_hashes", "run_name", "snapshot_number"]
 #: Files up to this size are hashed whole; larger ones count by name and size.
 SMALL = 4 * 2**20
 
+#: Files of which a run writes one a process (RAMSES, Enzo): many, and none says what the run is.
+_OF_ONE_PROCESS = re.compile(r"\.(out|cpu)\d+$")
+
 
 def file_hashes(files: Iterable[Path]) -> dict[str, str]:
     """Provenance of some files.
@@ -24,11 +27,12 @@ def file_hashes(files: Iterable[Path]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``"sha256 NAME"`` for each of at most eight smallest files below 4 MiB (headers, parameters, sinks), and
+        ``"sha256 NAME"`` of at most eight files below 4 MiB, headers, parameters and lists of sinks first, and
         ``"files"``: number, total size, and SHA-256 of the list of all names and sizes.
     """
     sizes = {file: file.stat().st_size for file in sorted(set(files)) if file.is_file()}
-    small = sorted((file for file in sizes if sizes[file] <= SMALL), key=lambda file: sizes[file])[:8]
+    small = [file for file in sizes if sizes[file] <= SMALL]
+    small = sorted(small, key=lambda file: (bool(_OF_ONE_PROCESS.search(file.name)), sizes[file]))[:8]
     listing = "".join(f"{file.name} {size}\n" for file, size in sizes.items())
     digest = hashlib.sha256(listing.encode()).hexdigest()
     return {

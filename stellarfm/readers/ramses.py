@@ -21,7 +21,7 @@ logger = logging.getLogger("stellarfm")
 def read_ramses(path: Path, choices: Choices) -> Snapshot:
     """The output at `path`, its directory or info file.
 
-    Sinks are never read through yt: 4.4 counts the row of units as a sink, and needs pandas below 3.
+    Sinks are never read through yt: 4.4 takes units for granted, and needs pandas below 3.
 
     Raises
     ------

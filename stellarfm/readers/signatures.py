@@ -54,7 +54,7 @@ def _is_known_hdf5(path: Path) -> bool:
         names, attributes = set(file), set(file.attrs)
         if "schema" in attributes:
             return False
-        swift = "Header" in file and file["Header"].attrs.get("Code") == b"SWIFT"
+        swift = "Header" in file and file["Header"].attrs.get("Code") in (b"SWIFT", "SWIFT")
     return (
         {"bounding box", "node type", "refine level"} <= names
         or {"NumMeshBlocks", "RootGridSize"} <= attributes

@@ -162,7 +162,11 @@ def _chosen(dataset: Any, known: list[str]) -> tuple[str | None, str | None]:
     fields = set(dataset.field_list)
     if ("io", "particle_old_pmass") in fields or ("io", "particle_accr_rate") in fields:
         return "io", "sink"  # FLASH's sink unit (Federrath et al. 2010)
-    return ("io", None) if ("io", "particle_type") in fields and "io" in known else (None, None)
+    return ("io", None) if _is_enzo(dataset) and ("io", "particle_type") in fields else (None, None)
+
+
+def _is_enzo(dataset: Any) -> bool:
+    return str(dataset.dataset_type).startswith("enzo_packed")
 
 
 #: Enzo's ``particle_type`` of stars of every kind (2 normal, 4 sinks, 5 Population III, 7 clusters, 8 black holes).
@@ -170,8 +174,8 @@ _ENZO_STARS = (2, 4, 5, 7)
 
 
 def _selected(dataset: Any, kind: str) -> np.ndarray | slice:
-    """Which particles of a type are stars: where types are numbered, as in Enzo, dark matter is not."""
-    if (kind, "particle_type") not in dataset.field_list:
+    """Which particles of a type are stars: Enzo keeps them with dark matter, and numbers what is what."""
+    if not _is_enzo(dataset) or (kind, "particle_type") not in dataset.field_list:
         return slice(None)
     return np.isin(np.asarray(dataset.all_data()[kind, "particle_type"]), _ENZO_STARS)
 

@@ -45,6 +45,7 @@ class _YTGas(GasSource):
         self._dataset, self._path, self._sound_speed = dataset, path, sound_speed
         self._lower = dataset.domain_left_edge.to_value("cm") / PC
         self._upper = dataset.domain_right_edge.to_value("cm") / PC
+        self._chunking = _limit_chunks(dataset.index)
 
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
         """Elements in or near `regions`, each once; raises `ReaderError` if the files break off."""
@@ -52,7 +53,7 @@ class _YTGas(GasSource):
             return
         footprint = Footprint(regions, lower=self._lower, upper=self._upper, wrap=self._wrap())
         with quiet_yt(self._path):
-            chunks = iter(self._source(regions).chunks([], "io"))
+            chunks = iter(self._source(regions).chunks([], "io", **self._chunking))
         while True:
             with quiet_yt(self._path):
                 chunk = next(chunks, None)
@@ -81,6 +82,18 @@ class _YTGas(GasSource):
             return None
         pressure = values[_PRESSURE].to_value("g/cm/s**2")[near]
         return np.sqrt(np.maximum(pressure, 0) / density) / KMS
+
+
+def _limit_chunks(index: Any) -> dict[str, str]:
+    """Make yt bundle no more grids than fit a block, and the options that make it do so.
+
+    By itself it takes up to a thousand grids a chunk, however large: 10^8 cells and more.
+    """
+    if not hasattr(index, "_grid_chunksize"):
+        return {}  # octrees and particles come a file, or a fixed number, at a time
+    cells = np.asarray(index.grid_dimensions).prod(axis=1).mean()
+    index._grid_chunksize = max(1, int(BLOCK / cells))
+    return {"chunk_sizing": "old"}
 
 
 class YTCells(_YTGas):

@@ -3,6 +3,7 @@ import shutil
 import sys
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 from astropy import units as u
@@ -14,6 +15,7 @@ from stellarfm.readers.choices import Choices
 from stellarfm.readers.signatures import family
 from stellarfm.readers.yt import YTReader
 from stellarfm.readers.yt_dataset import dataset_gas, dataset_stars, open_dataset
+from stellarfm.readers.yt_gas import YTCells
 from stellarfm.readers.yt_session import quiet_yt
 from stellarfm.simulations import Region
 
@@ -76,6 +78,16 @@ def test_cells_of_a_region_are_all_that_overlap_it(mesh, tmp_path, corner):
     assert len(found) == len(joined(part, "position")) < len(position) / 2
 
 
+def test_chunks_of_large_grids_are_small(mesh, tmp_path, monkeypatch):
+    monkeypatch.setattr("stellarfm.readers.yt_gas.BLOCK", 600)
+    gas = dataset_gas(mesh, path=tmp_path, sound_speed=None)
+    read = []
+    block = YTCells._block
+    monkeypatch.setattr(YTCells, "_block", lambda *args: read.append(block(*args)) or read[-1])
+    assert sum(len(b) for b in gas.blocks([Region(np.zeros(3), np.full(3, 4.0))])) == 960
+    assert sorted(len(b) for b in read) == [448, 512]  # a grid each, though yt would take a thousand at once
+
+
 def test_stars_of_a_known_type_are_found(mesh, tmp_path):
     stars, kind = dataset_stars(mesh, path=tmp_path, choices=Choices())
     np.testing.assert_allclose(stars["mass"].value, ([2e33, 4e33] * u.g).to_value(u.solMass))
@@ -84,6 +96,22 @@ def test_stars_of_a_known_type_are_found(mesh, tmp_path):
     assert dataset_stars(mesh, path=tmp_path, choices=Choices(label_kind="star"))[1] == "star"
     with pytest.raises(ReaderError, match=r"no particles 'sink' with masses; expected one of .*star"):
         dataset_stars(mesh, path=tmp_path, choices=Choices(particle_type="sink"))
+
+
+def test_enzo_keeps_stars_with_dark_matter(tmp_path):
+    data = {f"particle_position_{axis}": np.array([0.1, 0.5, 0.9]) for axis in "xyz"}
+    data |= {"particle_mass": np.array([1e33, 2e33, 4e33]), "particle_type": np.array([1.0, 2.0, 5.0])}
+    data |= {"particle_index": np.array([11.0, 12.0, 13.0])}
+    with quiet_yt(tmp_path):
+        dataset = yt.load_particles(data, bbox=UNIT_BOX, **UNITS)
+        dataset.index  # noqa: B018
+    assert len(dataset_stars(dataset, path=tmp_path, choices=Choices())[0]) == 0
+    assert len(dataset_stars(dataset, path=tmp_path, choices=Choices(particle_type="io"))[0]) == 3
+    dataset.dataset_type = "enzo_packed_3d"
+    stars, kind = dataset_stars(dataset, path=tmp_path, choices=Choices())
+    assert stars["star"].tolist() == [12, 13]
+    np.testing.assert_allclose(stars["mass"].value, ([2e33, 4e33] * u.g).to_value(u.solMass))
+    assert kind is None
 
 
 def test_particles_with_smoothing_lengths(tmp_path):
@@ -107,6 +135,44 @@ def test_particles_with_smoothing_lengths(tmp_path):
     assert len(corner) < 200
     stars, _ = dataset_stars(dataset, path=tmp_path, choices=Choices())
     assert len(stars) == 0
+
+
+@pytest.fixture
+def athena(tmp_path):
+    """An Athena++ output of eight blocks of 4^3 cells: density 1 ... 8 by block, no units, as Athena++ does."""
+    places = np.array(list(np.ndindex(2, 2, 2)))
+    faces = places[:, :, None] * 0.5 + np.linspace(0, 0.5, 5)
+    variables = np.ones((5, 8, 4, 4, 4), np.float32) * np.arange(1, 9)[:, None, None, None]
+    with h5py.File(tmp_path / "cloud.out1.00012.athdf", "w") as file:
+        file["prim"] = variables
+        file["Levels"], file["LogicalLocations"] = np.zeros(8, np.int32), places
+        for i in range(3):
+            file[f"x{i + 1}f"], file[f"x{i + 1}v"] = faces[:, i], (faces[:, i, 1:] + faces[:, i, :-1]) / 2
+            file.attrs[f"RootGridX{i + 1}"] = [0.0, 1.0, 1.0]
+        file.attrs.update({"RootGridSize": [8, 8, 8], "MeshBlockSize": [4, 4, 4], "NumMeshBlocks": 8, "MaxLevel": 0})
+        file.attrs.update({"Coordinates": np.bytes_("cartesian"), "Time": 2.0, "NumCycles": 5})
+        file.attrs.update({"DatasetNames": np.array([b"prim"]), "NumVariables": [5]})
+        file.attrs["VariableNames"] = np.array([b"rho", b"press", b"vel1", b"vel2", b"vel3"])
+    return tmp_path / "cloud.out1.00012.athdf"
+
+
+def test_codes_without_units_are_refused_until_they_are_given(athena):
+    assert YTReader().can_read(athena)
+    with pytest.raises(ReaderError, match=r"athdf: a box of .* pc: the file states no units.*give unit_length"):
+        YTReader().read(athena)
+    with pytest.raises(ReaderError, match="unit_mass is missing; give all of"):
+        YTReader(unit_length="1 pc", unit_velocity="1 km/s").read(athena)
+    units = {"unit_length": "4 pc", "unit_mass": "64 Msun", "unit_velocity": "2 km/s"}
+    snapshot = YTReader(**units, periodic=False, simulation="blob").read(athena)
+    np.testing.assert_allclose(snapshot.upper.value, 4)
+    np.testing.assert_allclose(snapshot.time.value, (2 * 4 * u.pc / (2 * u.km / u.s)).to_value(u.Myr))
+    blocks = everything(snapshot)
+    np.testing.assert_allclose(joined(blocks, "mass").sum(), 64 * np.mean(np.arange(1, 9)), rtol=1e-5)
+    np.testing.assert_allclose(joined(blocks, "size"), 0.5)
+    assert joined(blocks, "velocity").max() == pytest.approx(16)
+    np.testing.assert_allclose(joined(blocks, "thermal"), 2, rtol=1e-6)
+    assert (snapshot.snapshot, snapshot.simulation, snapshot.periodic) == (12, "blob", (False, False, False))
+    assert snapshot.provenance["code"] == "AthenaPP"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +311,18 @@ def test_ramses_outputs_with_missing_files_are_refused(broken):
     (broken / "amr_00007.out00001").unlink()
     with pytest.raises(ReaderError, match=r"knows no code that writes such files, or some beside it are missing"):
         YTReader().read(broken)
+
+
+@pytest.mark.shared_data
+def test_ramses_outputs_without_a_list_of_sinks_have_gas(broken, caplog):
+    caplog.set_level("INFO", logger="stellarfm")
+    for name in ("sink_00007.csv", "hydro_file_descriptor.txt"):
+        (broken / name).unlink()
+    snapshot = YTReader().read(broken)
+    assert (len(snapshot.stars), snapshot.label_kind) == (0, None)
+    assert np.isclose(joined(everything(snapshot), "mass").sum(), 3000, rtol=1e-3)
+    assert "no list of sinks" in caplog.text
+    assert "yt guesses the order of the gas variables" in caplog.text
 
 
 @pytest.mark.shared_data
