@@ -27,6 +27,8 @@ def reader_name(path: Path) -> str:
     willing = [name for name, answer in answers.items() if answer]
     if willing:
         return willing[0]
+    if reason := _broken_hdf5(Path(path)):
+        raise ReaderError(f"{path}: begins like HDF5 but breaks off ({reason}); fetch it again")
     asked = ", ".join(name for name, answer in answers.items() if answer is False)
     broken = ", ".join(name for name, answer in answers.items() if answer is None)
     silent = f"; could not be asked: {broken}" if broken else ""
@@ -39,3 +41,19 @@ def _asked(name: str, path: Path) -> bool | None:
         return bool(registry.create("readers", name).can_read(path))
     except Exception:
         return None
+
+
+def _broken_hdf5(path: Path) -> str:
+    """Why a file that begins like HDF5 is none, or nothing."""
+    import h5py
+
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return ""
+    try:
+        h5py.File(path).close()
+    except (OSError, RuntimeError) as error:
+        return str(error)
+    return ""

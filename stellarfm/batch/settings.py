@@ -1,0 +1,95 @@
+"""What is asked of every snapshot of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from stellarfm import __version__
+from stellarfm.exceptions import SnapshotError, UnitsError
+from stellarfm.maps.units import as_length
+
+__all__ = ["ProjectionSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionSettings:
+    """How snapshots are read, which stars count, and what is mapped around them.
+
+    Attributes
+    ----------
+    reader : str, optional
+        Name of a reader; by default the one that knows the file.
+    reader_options : mapping
+        Its options.
+    simulation : str, optional
+        Name of the run, in place of the reader's: one for all its snapshots, since they share their stars.
+    mass_kind : {"sink", "star"}, optional
+        What masses must mean; readers that can choose are told.
+    minimum_mass : str, optional
+        Stars below are left out, ``"0.08 solMass"``.
+    positions : QTable, optional
+        Centres of windows in place of the stars: ``x``, ``y``, ``z`` and, if known, ``star`` and others.
+    width, depth, pixels, axes, directions, seed, snap, thermal
+        As in `stellarfm.simulations.project`; lengths as text.
+
+    Raises
+    ------
+    UnitsError, SnapshotError
+        If a length or a mass has no unit or a wrong one, or options contradict each other.
+    """
+
+    reader: str | None = None
+    reader_options: Mapping[str, Any] = field(default_factory=dict)
+    simulation: str | None = None
+    mass_kind: str | None = None
+    minimum_mass: str | None = None
+    positions: QTable | None = None
+    width: str = "0.5 pc"
+    depth: str | None = None
+    pixels: int = 64
+    axes: str = "xyz"
+    directions: int | None = None
+    seed: int = 0
+    snap: bool = False
+    thermal: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no snapshot could satisfy, before any is read."""
+        for name in ("width", "depth"):
+            if getattr(self, name) is not None:
+                as_length(getattr(self, name), what=name)
+        if self.mass_kind not in (None, "sink", "star"):
+            raise SnapshotError(f"mass kind {self.mass_kind!r}; expected 'sink' or 'star'")
+        if self.minimum_mass is not None and self.positions is not None:
+            raise SnapshotError("a minimum mass and positions were given; positions are taken as they are")
+        self.least_mass()
+
+    def least_mass(self) -> u.Quantity:
+        """The minimum mass, solMass; 0 if there is none."""
+        if self.minimum_mass is None:
+            return 0 * u.solMass
+        try:
+            mass = u.Quantity(self.minimum_mass).to(u.solMass)
+        except (TypeError, ValueError) as error:
+            raise UnitsError(f"minimum mass {self.minimum_mass!r}; expected something like '0.08 solMass'") from error
+        if not (mass.isscalar and mass >= 0):
+            raise UnitsError(f"minimum mass {self.minimum_mass!r}; expected one mass, like '0.08 solMass'")
+        return mass
+
+    def record(self) -> dict[str, Any]:
+        """All of it and the version of stellarfm, in a form that JSON keeps; positions as a hash."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["reader_options"] = {name: str(value) for name, value in sorted(self.reader_options.items())}
+        if self.positions is not None:
+            columns = {name: np.asarray(self.positions[name]).tolist() for name in self.positions.colnames}
+            text = json.dumps(columns, default=str)
+            values["positions"] = f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+        return {"stellarfm": __version__, **values}
