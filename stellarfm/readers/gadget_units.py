@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 from astropy import units as u
-from astropy.cosmology import LambdaCDM
 
 from stellarfm.exceptions import ReaderError
 from stellarfm.readers.cgs import MYR
@@ -88,6 +87,8 @@ class CodeUnits:
         base = {name: value for name, value in {**base, **overrides}.items() if value > 0}
         if not _is_comoving(file):
             return cls(base, False, 1.0, 1.0)
+        from astropy.cosmology import LambdaCDM  # takes long to import, and few files need it
+
         hubble = attribute(header, "HubbleParam", 1.0)
         cosmology = LambdaCDM(
             H0=100 * hubble, Om0=attribute(header, "Omega0", np.nan), Ode0=attribute(header, "OmegaLambda", np.nan)
