@@ -11,7 +11,13 @@ from astropy.wcs import WCS
 from stellarfm import registry
 from stellarfm.maps import GasMaps, MapSet
 from stellarfm.readers.exchange_writer import write_snapshot
-from stellarfm.testing import DatasetConformance, EncoderConformance, MethodConformance, ReaderConformance
+from stellarfm.testing import (
+    CommandConformance,
+    DatasetConformance,
+    EncoderConformance,
+    MethodConformance,
+    ReaderConformance,
+)
 
 #: Options for small and quick instances, where the defaults are costly.
 OPTIONS = {
@@ -41,10 +47,21 @@ class TestEncoders(Registered, EncoderConformance):
 class TestDatasets(Registered, DatasetConformance):
     group = "datasets"
 
+    @pytest.fixture(autouse=True)
+    def _map_set(self, name, _plugin, tmp_path):
+        if name == "mapset":
+            windows(count=12).write(tmp_path / "maps.h5")
+            self.options = {"path": str(tmp_path / "maps.h5"), "size": 16}
+
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 class TestMethods(Registered, MethodConformance):
     group = "methods"
+
+
+@pytest.mark.parametrize("name", registry.names("commands"))
+class TestCommands(Registered, CommandConformance):
+    group = "commands"
 
 
 @pytest.mark.parametrize("name", registry.names("readers"))
@@ -82,14 +99,14 @@ def field():
     )
 
 
-def windows():
-    """Two small windows around stars."""
-    planes = np.random.default_rng(0).uniform(1, 2, (2, 16, 16))
+def windows(count=2):
+    """Small windows around as many stars."""
+    planes = np.random.default_rng(0).uniform(1, 2, (count, 16, 16))
     return MapSet(
         column_density=1e22 * planes * u.cm**-2,
         velocity=planes * u.km / u.s,
         velocity_dispersion=planes * u.km / u.s,
-        stars=QTable({"star": [1, 2], "mass": [0.5, 2.0] * u.solMass}),
+        stars=QTable({"star": np.arange(count), "mass": np.linspace(0.5, 2.0, count) * u.solMass}),
         pixel_scale=0.0078 * u.pc,
         depth=0.5 * u.pc,
         mass_per_hydrogen=1.4,

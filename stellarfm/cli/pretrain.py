@@ -27,6 +27,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--encoder", help="plugin name, e.g. dinov2-vit-tiny8 (default: the recipe's)")
     p.add_argument("--dataset", help="plugin name, e.g. flames (default: the recipe's)")
     p.add_argument("--method", help="plugin name (default: the recipe's, or dinov2)")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        dest="settings",
+        help="any setting of the recipe, e.g. dataset.path=maps.h5 or method.koleo_weight=0.2; may be repeated",
+    )
     p.add_argument("--steps", type=int, help="optimiser steps; the schedules end there")
     p.add_argument("--batch-size", type=int, help="images a step, over all devices")
     p.add_argument("--size", type=int, help="side of the images in pixels")
@@ -44,17 +52,36 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--probe-steps", type=int, metavar="N", help="steps between probes (default: as checkpoints)")
     p.add_argument("--devices", type=int, help="number of GPUs (default: 1, or as many as torchrun started)")
     p.add_argument("--tensorboard", action="store_true", help="also write the log for TensorBoard")
-    add_output_options(p, what="folder for the encoder, its record, the log and the checkpoints")
-    p.set_defaults(run=run)
+    p.add_argument(
+        "--cost",
+        nargs="?",
+        const="h200",
+        metavar="DEVICE",
+        help="train nothing, print operations, hours and kWh on a device (default: h200)",
+    )
+    p.add_argument("--utilisation", type=float, default=0.4, help="share of its peak that it reaches (default: 0.4)")
+    what = "folder for the encoder, its record, the log and the checkpoints"
+    add_output_options(p, what=what, required=False)
+    p.set_defaults(run=run, usage_error=p.error)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Parse the recipe, train, say where the encoder is."""
-    from stellarfm.pretraining.recipe import Recipe, load_recipe
-    from stellarfm.pretraining.training import pretrain
+    """Parse the recipe; say what it costs, or train and say where the encoder is."""
+    recipe = _recipe(args)
+    if args.cost is not None:
+        _print_cost(args, recipe)
+    elif args.output is None:
+        args.usage_error("the following arguments are required: --output/-o")
+    else:
+        _train(args, recipe)
 
-    recipe = load_recipe(args.config) if args.config else Recipe()
-    recipe = recipe.replace(
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    """The recipe with all that overrides it."""
+    from stellarfm.pretraining.recipe import Recipe, load_recipe, with_settings
+
+    recipe = with_settings(load_recipe(args.config) if args.config else Recipe(), args.settings)
+    return recipe.replace(
         steps=args.steps,
         batch_size=args.batch_size,
         size=args.size,
@@ -65,6 +92,19 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
         torch_threads=args.torch_threads,
     )
+
+
+def _print_cost(args: argparse.Namespace, recipe: Recipe) -> None:
+    from stellarfm.pretraining.cost import cost_of
+    from stellarfm.pretraining.plugins import plugin_names
+
+    names = plugin_names(recipe, encoder=args.encoder, dataset=args.dataset or "none", method=args.method)
+    print(cost_of(names, recipe).describe(args.cost, utilisation=args.utilisation))
+
+
+def _train(args: argparse.Namespace, recipe: Recipe) -> None:
+    from stellarfm.pretraining.training import pretrain
+
     path = pretrain(
         encoder=args.encoder,
         dataset=args.dataset,

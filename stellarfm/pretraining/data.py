@@ -132,6 +132,15 @@ class Batches:
         self.recipe = recipe
         self.labelled = labelled
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the labels are; empty without any."""
+        return self.dataset.label_names if self.labelled and isinstance(self.dataset, LabelledDataset) else ()
+
+    def held_out(self) -> LabelledDataset | None:
+        """Images that are never in a batch, to judge on; only for a method that learns from labels."""
+        return self.dataset.held_out() if self.labelled and isinstance(self.dataset, LabelledDataset) else None
+
     def made_on(self, device: torch.device) -> bool:
         """Whether images are made on the device that trains."""
         if self.recipe.render == "auto":

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from torch import nn
 
 from stellarfm.contracts import Encoder
 from stellarfm.encoders.weights import save_weights
+from stellarfm.exceptions import PretrainingError
 from stellarfm.output import new_file
+from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
 from stellarfm.pretraining.curve import curve_record, curve_table
 from stellarfm.pretraining.recipe import Recipe
 
@@ -25,7 +28,7 @@ PACKAGES = ("stellarfm", "torch", "timm", "lightning", "numpy")
 
 CARD = """# {name}, pretrained on {dataset}
 
-An encoder of stellarfm, trained without labels by the method `{method}` on images of the dataset `{dataset}`.
+An encoder of stellarfm, trained {labels} by the method `{method}` on images of the dataset `{dataset}`.
 
 | | |
 |---|---|
@@ -34,6 +37,7 @@ An encoder of stellarfm, trained without labels by the method `{method}` on imag
 | steps | {steps:,} of {total:,} |
 | images seen | {images:,} of {size} x {size} pixels |
 | hours | {hours:.2f} |
+| operations | {cost} |
 | seed | {seed} |
 | machine | {machine} |
 | versions | {versions} |
@@ -67,6 +71,8 @@ class Export:
         The run's recipe.
     start : str or None
         File of the weights that the run started from.
+    labels : tuple of str
+        What it learnt to predict; empty for a method without labels.
     probe : str
         What the scores in the run's ``probe.csv`` are, if there are any.
     """
@@ -76,7 +82,16 @@ class Export:
     options: dict[str, Any]
     recipe: Recipe
     start: str | None = None
+    labels: tuple[str, ...] = ()
     probe: str = ""
+
+    @cached_property
+    def flops(self) -> float | None:
+        """Operations an image-step, or None if they cannot be counted; see `stellarfm.pretraining.cost`."""
+        try:
+            return count_flops(self.plugins, self.recipe, n_labels=len(self.labels))
+        except PretrainingError:
+            return None
 
     def write(self, encoder: Encoder, state: dict[str, torch.Tensor], *, steps: int, hours: float) -> None:
         """Write the three files, in place of older ones; `state` is what the encoder's state dictionary holds."""
@@ -96,6 +111,8 @@ class Export:
             "steps": steps,
             "images": steps * self.recipe.batch_size,
             "hours": round(hours, 4),
+            "flops_per_image": self.flops,
+            "labels": list(self.labels),
             "seed": self.recipe.seed,
             "init": self.start,
             "machine": _machine(),
@@ -122,10 +139,22 @@ class Export:
             images=training["images"],
             size=self.recipe.size,
             hours=training["hours"],
+            labels=f"to predict {', '.join(self.labels)}" if self.labels else "without labels",
+            cost=self._cost(training["images"]),
             seed=training["seed"],
             machine=training["machine"],
             versions=", ".join(f"{name} {number}" for name, number in training["versions"].items()),
             probe=PROBE.format(about=self.probe, table=curve_table(curve)) if (curve := training.get("probe")) else "",
+        )
+
+    def _cost(self, images: int) -> str:
+        """What was spent, and what that is on a well-known device."""
+        if self.flops is None:
+            return "not counted"
+        cost, (device, *_) = Cost(self.flops, images), HARDWARE.values()
+        return (
+            f"{cost.flops:.3g} an image-step, {cost.total:.3g} in all "
+            f"({cost.hours(device):.2g} hours and {cost.energy(device):.2g} kWh at 40% of one {device.about})"
         )
 
 

@@ -39,7 +39,7 @@ def optimiser_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): [], (1.0, 0.0): []}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            decay = 1.0 if parameter.squeeze().ndim > 1 else 0.0
+            decay = 1.0 if sum(length > 1 for length in parameter.shape) > 1 else 0.0
             groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
     return [{"params": members, "lr_scale": rate, "decay_scale": decay} for (rate, decay), members in groups.items()]
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
 from stellarfm.pretraining.guard import Limits
 
-__all__ = ["Recipe", "load_recipe", "recipe_names"]
+__all__ = ["Recipe", "load_recipe", "recipe_names", "with_settings"]
 
 PLUGINS = ("encoder", "dataset", "method")
 SECTIONS = ("encoder", "dataset", "method", "monitors", "plugins")
@@ -189,10 +189,39 @@ def load_recipe(source: str | os.PathLike) -> Recipe:
         content = tomllib.loads(_text(source))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PretrainingError(f"recipe {source}: not valid TOML: {error}") from error
-    _check_keys(source, "", content, {"training", *SECTIONS})
+    _check_keys(f"recipe {source}", "", content, {"training", *SECTIONS})
     training = content.pop("training", {})
-    _check_keys(source, "training.", training, {f.name for f in dataclasses.fields(Recipe)} - set(SECTIONS))
+    _check_keys(f"recipe {source}", "training.", training, {f.name for f in dataclasses.fields(Recipe)} - set(SECTIONS))
     return Recipe(**training, **content)
+
+
+def with_settings(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+    """`recipe` with other settings, each written ``table.key=value`` as in its file; a bare word is a string.
+
+    Raises
+    ------
+    PretrainingError
+        If one is not written so, or names no table or setting.
+    """
+    changed: dict[str, Any] = {name: dict(getattr(recipe, name)) for name in SECTIONS}
+    training: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        table, dot, key = path.strip().partition(".")
+        if not (equals and dot and key) or table not in ("training", *SECTIONS):
+            known = ", ".join(("training", *SECTIONS))
+            raise PretrainingError(f"setting {assignment!r}; expected TABLE.KEY=VALUE with a table of {known}")
+        (training if table == "training" else changed[table])[key] = _value(text.strip())
+    _check_keys("setting", "training.", training, {f.name for f in dataclasses.fields(Recipe)} - set(SECTIONS))
+    return dataclasses.replace(recipe, **training, **changed)
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _text(source: str | os.PathLike) -> str:
@@ -205,8 +234,8 @@ def _text(source: str | os.PathLike) -> str:
     return path.read_text("utf-8")
 
 
-def _check_keys(source: str | os.PathLike, prefix: str, given: dict[str, Any], known: set[str]) -> None:
+def _check_keys(source: str, prefix: str, given: dict[str, Any], known: set[str]) -> None:
     """Raise `PretrainingError` for the first key that is not known."""
     for key in given:
         if key not in known:
-            raise PretrainingError(f"recipe {source}: unknown key {prefix}{key}; expected {', '.join(sorted(known))}")
+            raise PretrainingError(f"{source}: unknown key {prefix}{key}; expected {', '.join(sorted(known))}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
-from stellarfm import registry
+from stellarfm.contracts import LabelledDataset
 from stellarfm.encoders.weights import load_weights
 from stellarfm.exceptions import PretrainingError
 from stellarfm.output import check_output
@@ -20,13 +19,15 @@ from stellarfm.pretraining.devices import Devices
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.folder import begin, checkpoint_to_continue
 from stellarfm.pretraining.guard import Guard, Limits
+from stellarfm.pretraining.held_out import HeldOut
 from stellarfm.pretraining.module import PretrainingModule
+from stellarfm.pretraining.plugins import encoder_options, make_dataset, make_encoder, make_method, plugin_names
 from stellarfm.pretraining.probing import Probe, Probing
 from stellarfm.pretraining.process import processes, settings
-from stellarfm.pretraining.recipe import PLUGINS, Recipe
+from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.watch import Watch
 
-__all__ = ["make_plugins", "plugin_names", "pretrain"]
+__all__ = ["pretrain"]
 
 
 def pretrain(
@@ -44,7 +45,7 @@ def pretrain(
     probe: Probe | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train an encoder without labels.
+    """Train an encoder, without labels or, with a method that needs them, with labels.
 
     Whatever stops a run, it continues with ``resume=True`` from its last checkpoint, and on one device it ends with the
     very same weights as an undisturbed one. SIGTERM, SIGINT and `Recipe.max_hours` stop it after the step at hand, with
@@ -55,7 +56,8 @@ def pretrain(
     ----------
     output : path-like
         The folder to be made: ``encoder.safetensors``, ``encoder.json``, ``README.md``, ``log.csv`` and
-        ``checkpoints/``. All are there after the first checkpoint.
+        ``checkpoints/``. All are there after the first checkpoint. With labels of which some are held out, also
+        ``held_out.csv`` and ``predictions.csv``.
     encoder, dataset, method : str, optional
         Names of plugins, in place of those that the recipe names; their options are in the recipe.
     recipe : Recipe, optional
@@ -100,7 +102,8 @@ def pretrain(
     with settings(recipe):
         module = _module(names, recipe, init)
         start = str(init) if init is not None else None
-        export = Export(folder, names, _encoder_options(recipe), recipe, start, probe.about if probe else "")
+        about = probe.about if probe else ""
+        export = Export(folder, names, encoder_options(recipe), recipe, start, module.batches.label_names, about)
         if probe is not None and probe.check is not None:
             probe.check(module.exported)
         logger = tensorboard_logger(folder, checkpoint) if tensorboard else False
@@ -110,32 +113,6 @@ def pretrain(
         with processes(team):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return folder / "encoder.safetensors"
-
-
-def plugin_names(recipe: Recipe, **given: str | None) -> dict[str, str]:
-    """Names of the encoder, the dataset and the method: what is `given`, or else what the recipe names.
-
-    Raises
-    ------
-    PretrainingError
-        If there is no encoder or no dataset; the method is `dinov2` unless another is named.
-    """
-    chosen = {"method": "dinov2", **recipe.plugins, **{kind: name for kind, name in given.items() if name is not None}}
-    for kind in PLUGINS:
-        if kind not in chosen:
-            raise PretrainingError(f"no {kind}; give --{kind} NAME, or a recipe that names one in its table [plugins]")
-    return {kind: chosen[kind] for kind in PLUGINS}
-
-
-def make_plugins(names: dict[str, str], recipe: Recipe) -> tuple[Any, Any, Any]:
-    """The encoder, the dataset and the method of a run, with their options."""
-    images = registry.create("datasets", names["dataset"], **{"size": recipe.size, **recipe.dataset})
-    encoder = registry.create("encoders", names["encoder"], **_encoder_options(recipe))
-    return encoder, images, registry.create("methods", names["method"], **recipe.method)
-
-
-def _encoder_options(recipe: Recipe) -> dict[str, Any]:
-    return {"image_size": recipe.size, **recipe.encoder}
 
 
 def _check_call(folder: Path, *, resume: bool, overwrite: bool, team: Devices) -> None:
@@ -149,10 +126,14 @@ def _check_call(folder: Path, *, resume: bool, overwrite: bool, team: Devices) -
 def _module(names: dict[str, str], recipe: Recipe, init: str | os.PathLike | None) -> PretrainingModule:
     """Everything that learns, with weights made from the recipe's seed or read from `init`."""
     torch.manual_seed(derived_seed(recipe.seed))
-    encoder, images, method = make_plugins(names, recipe)
+    images = make_dataset(names, recipe)
+    encoder = make_encoder(names, recipe)
+    method = make_method(names, recipe)
     if init is not None:
         load_weights(encoder, init)
     batches = Batches(images, recipe, labelled=method.labelled)
+    if method.labelled and isinstance(images, LabelledDataset):
+        method.accept_labels(images.label_names)
     return PretrainingModule(method=method, encoder=encoder, recipe=recipe, batches=batches)
 
 
@@ -176,9 +157,7 @@ def _trainer(recipe: Recipe, team: Devices, callbacks: list[Callback], logger: L
     )
 
 
-def _callbacks(
-    module: PretrainingModule, export: Export, probe: Probe | None, *, progress: bool
-) -> list[Callback]:
+def _callbacks(module: PretrainingModule, export: Export, probe: Probe | None, *, progress: bool) -> list[Callback]:
     """What happens beside the steps; the order is that of the calls."""
     recipe, folder = export.recipe, export.folder
     watch = Watch(_guard(module), folder / "checkpoints", every=recipe.log_steps)
@@ -187,6 +166,7 @@ def _callbacks(
         RunLog(folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
         watch,
         *([Probing(probe, folder, batch_size=recipe.batch_size)] if probe is not None else []),
+        *_held_out(module, folder),
         Checkpoints(
             folder / "checkpoints",
             every=recipe.checkpoint_steps,
@@ -196,6 +176,12 @@ def _callbacks(
         ),
         *([Progress(images=recipe.batch_size)] if progress else []),
     ]
+
+
+def _held_out(module: PretrainingModule, folder: Path) -> list[Callback]:
+    """The judgement of a method that learns from labels, where some are held out."""
+    images = module.batches.held_out()
+    return [HeldOut(images, folder, every=module.recipe.checkpoint_steps)] if images is not None else []
 
 
 def _guard(module: PretrainingModule) -> Guard:

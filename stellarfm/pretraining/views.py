@@ -15,7 +15,20 @@ from torch.nn import functional
 
 from stellarfm.pretraining.chance import normal, uniform
 
-__all__ = ["ROTATIONS", "Crop", "Stretch", "blur", "crop", "noise", "standardise", "stretch"]
+__all__ = [
+    "ROTATIONS",
+    "Crop",
+    "Stretch",
+    "all_turns",
+    "blur",
+    "crop",
+    "mirror",
+    "mirrored",
+    "noise",
+    "standardise",
+    "stretch",
+    "turn",
+]
 
 ROTATIONS = ("any", "quarter", "none")
 CENTRE, SPREAD, LIMIT = 0.5, 0.2, 5.0  # flames have means of 0.4-0.5 and a standard deviation of 0.2
@@ -99,6 +112,31 @@ def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tens
     if rotation == "none":
         return torch.zeros_like(turns)
     raise ValueError(f"rotation is {rotation!r}; expected one of {', '.join(ROTATIONS)}")
+
+
+def all_turns(images: torch.Tensor) -> list[torch.Tensor]:
+    """The eight symmetries of square images: four right angles, each also flipped."""
+    turned = [torch.rot90(images, turns, dims=(-2, -1)) for turns in range(4)]
+    return [*turned, *(image.flip(-1) for image in turned)]
+
+
+def turn(images: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+    """Each image in one of its eight symmetries, chosen at random; no pixel is resampled."""
+    choice = (8.0 * uniform((len(images),), 0.0, 1.0, generator=generator)).long().clamp(max=7)
+    return torch.stack(all_turns(images))[choice, torch.arange(len(images), device=images.device)]
+
+
+def mirrored(images: torch.Tensor, channel: int) -> torch.Tensor:
+    """Images (B, C, size, size) with the sign of a channel, about the centre, turned."""
+    flipped = images.clone()
+    flipped[:, channel] = 2.0 * CENTRE - flipped[:, channel]
+    return flipped
+
+
+def mirror(images: torch.Tensor, channel: int, *, generator: torch.Generator) -> torch.Tensor:
+    """`mirrored` for half of the images."""
+    chosen = uniform((len(images), 1, 1, 1), 0.0, 1.0, generator=generator) < 0.5
+    return torch.where(chosen, mirrored(images, channel), images)
 
 
 def standardise(images: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,8 @@ class DatasetConformance(Conformance):
         assert len(self.make()) > max(self.indices), f"len() is {len(self.make())}; these checks need more images"
 
     def test_images(self) -> None:
-        """Images are float32, of the size and channels asked for, finite, within [0, 1], and not empty."""
+        """Images are float32, of the size and channels asked for, finite, within the limits, and not empty."""
+        low, high = self.plugin.limits
         for channels in (1, 3):
             dataset = self.make(channels=channels)
             image = dataset.image(self.indices[0])
@@ -40,8 +41,8 @@ class DatasetConformance(Conformance):
             assert image.dtype == np.float32, f"image() gave {image.dtype}, expected float32"
             assert image.shape == (channels, size, size), f"image() gave {image.shape}, not {(channels, size, size)}"
             assert np.isfinite(image).all(), "the image is not finite"
-            assert image.min() >= 0, f"the image has a minimum of {image.min()}, expected at least 0"
-            assert image.max() <= 1, f"the image has a maximum of {image.max()}, expected at most 1"
+            assert image.min() >= low, f"the image has a minimum of {image.min()}, expected at least {low}"
+            assert image.max() <= high, f"the image has a maximum of {image.max()}, expected at most {high}"
             assert image.std() > 0, "the image is constant"
 
     def test_order_of_calls_does_not_matter(self) -> None:

@@ -38,6 +38,15 @@ class MethodConformance(Conformance):
             module = method.build(encoder, image_size=self.image_size, total_steps=self.total_steps)
             return method, module, torch.rand(4, encoder.in_channels, self.image_size, self.image_size)
 
+    def labels(self, method: Any, count: int) -> dict[str, torch.Tensor]:
+        """Labels of so many images, under the name by which `losses` takes them; nothing for a method without labels.
+
+        Override it where an image has more than one.
+        """
+        if not method.labelled:
+            return {}
+        return {"labels": torch.rand(count, 1, generator=torch.Generator().manual_seed(1))}
+
     def train(self, method: Any, module: torch.nn.Module, images: torch.Tensor, steps: int) -> None:
         """Optimise with AdamW as the training loop does, over the hooks of the method."""
         groups = [
@@ -48,7 +57,7 @@ class MethodConformance(Conformance):
         module.train()
         for step in range(steps):
             views = method.views(images, generator=torch.Generator().manual_seed(step))
-            losses = method.losses(module, views, step=step)
+            losses = method.losses(module, views, step=step, **self.labels(method, len(images)))
             optimizer.zero_grad()
             losses["loss"].backward()
             method.before_optimizer(module, step=step)
@@ -60,7 +69,7 @@ class MethodConformance(Conformance):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             views = method.views(images, generator=torch.Generator().manual_seed(0))
-            return method.losses(module, views, step=0)
+            return method.losses(module, views, step=0, **self.labels(method, len(images)))
 
     def test_views_are_random_through_the_generator_only(self) -> None:
         """The same generator state gives the same views; the images and the global generator are left alone."""
