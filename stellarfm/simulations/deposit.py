@@ -15,7 +15,6 @@ __all__ = [
     "ALIGNED",
     "MASS",
     "MOMENTUM",
-    "N_SUMS",
     "OBLIQUE",
     "PARTICLES",
     "SIZE",
@@ -28,9 +27,9 @@ __all__ = [
 
 ALIGNED, OBLIQUE, PARTICLES = range(3)
 
-#: The sums of a pixel: mass, and mass times velocity, its square, the thermal square, and the size of the element.
-MASS, MOMENTUM, SQUARE, THERMAL, SIZE = range(5)
-N_SUMS = 5
+#: The sums of a pixel: mass, and mass times velocity, its square, the size of the element, and the thermal square; the
+#: last only where there is room for it.
+MASS, MOMENTUM, SQUARE, SIZE, THERMAL = range(5)
 
 
 class Gas(NamedTuple):
@@ -80,7 +79,7 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
     Parameters
     ----------
     sums : ndarray
-        Shape (pixels, pixels, N_SUMS).
+        Shape (pixels, pixels, 5), or 4 without the thermal part.
     reference : ndarray
         Shape (1,): the velocity from which those of the window are counted, so that squares of a large common velocity
         do not swallow a small dispersion. That of the first element, if it is NaN.
@@ -159,5 +158,6 @@ def add_element(
                 pixel[MASS] += mass
                 pixel[MOMENTUM] += mass * velocity
                 pixel[SQUARE] += mass * velocity * velocity
-                pixel[THERMAL] += mass * gas.thermal[e] * gas.thermal[e]
                 pixel[SIZE] += mass * gas.size[e]
+                if len(pixel) > THERMAL:
+                    pixel[THERMAL] += mass * gas.thermal[e] * gas.thermal[e]

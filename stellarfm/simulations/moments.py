@@ -15,7 +15,6 @@ from stellarfm.simulations.deposit import (
     ALIGNED,
     MASS,
     MOMENTUM,
-    N_SUMS,
     OBLIQUE,
     PARTICLES,
     SIZE,
@@ -48,7 +47,7 @@ class Sums(NamedTuple):
     Attributes
     ----------
     values : ndarray
-        Shape (K, M, pixels, pixels, N_SUMS), see `stellarfm.simulations.deposit`.
+        Shape (K, M, pixels, pixels, 4), or 5 with thermal velocities; see `stellarfm.simulations.deposit`.
     reference : ndarray
         Velocity from which those in the sums are counted, km/s, shape (K, M, 1); NaN where no gas came near.
     """
@@ -65,8 +64,9 @@ def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, pool
     SnapshotError
         If thermal velocities are wanted but not known.
     """
-    n_stars, n_frames, n = len(windows.centre), len(windows.frames), windows.pixels
-    sums = Sums(np.zeros((n_stars, n_frames, n, n, N_SUMS)), np.full((n_stars, n_frames, 1), np.nan))
+    shape = (len(windows.centre), len(windows.frames))
+    n_sums = THERMAL + 1 if thermal else THERMAL
+    sums = Sums(np.zeros((*shape, windows.pixels, windows.pixels, n_sums)), np.full((*shape, 1), np.nan))
     grid = StarGrid.of(windows, box)
     views = [_view(frame, windows, box, source.kind) for frame in windows.frames]
     for block in source.blocks(windows.regions(box)):
@@ -114,8 +114,7 @@ def maps_of(sums: Sums, windows: Windows, *, mass_per_hydrogen: float, missing: 
     that of the elements of a pixel about their mean, weighted by mass; of one element alone it is zero, but for a
     thermal part.
     """
-    n_windows = sums.values.shape[0] * sums.values.shape[1]
-    values = sums.values.reshape(n_windows, windows.pixels, windows.pixels, N_SUMS)
+    values = sums.values.reshape(sums.reference.size, *sums.values.shape[2:])
     missing = missing.reshape(values.shape[:3])
     maps = np.empty((len(_MAPS), *values.shape[:3]), dtype=np.float32)
     column = hydrogen_column(windows.pixel, mass_per_hydrogen)
@@ -133,5 +132,7 @@ def _moments(values: np.ndarray, reference: float, column: float) -> np.ndarray:
     """The four maps of one window, shape (4, pixels, pixels)."""
     mass = np.where(values[..., MASS] > 0, values[..., MASS], np.nan)
     mean = values[..., MOMENTUM] / mass
-    variance = np.maximum(values[..., SQUARE] / mass - mean**2, 0) + values[..., THERMAL] / mass
+    variance = np.maximum(values[..., SQUARE] / mass - mean**2, 0)
+    if values.shape[-1] > THERMAL:
+        variance = variance + values[..., THERMAL] / mass
     return np.stack([column * mass, reference + mean, np.sqrt(variance), values[..., SIZE] / mass])
