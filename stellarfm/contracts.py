@@ -1,4 +1,4 @@
-"""The four plugin contracts and the small records they pass.
+"""The plugin contracts and the small records they pass.
 
 A plugin is a class, named by an entry point of one of the groups in `CONTRACTS`, that inherits the contract of
 its group. Its options are the keyword-only parameters of its constructor, each with a default or an annotation,
@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     import torch
 
 __all__ = [
     "CONTRACTS",
+    "Command",
     "Encoder",
     "Features",
     "LabelledDataset",
@@ -166,6 +169,12 @@ class PretrainingMethod(ABC):
 
     labelled: bool = False
 
+    def accept_labels(self, names: tuple[str, ...]) -> None:
+        """Told the `label_names` of the dataset before `build`, if the method is `labelled`.
+
+        A method that does not know what to do with such labels raises `stellarfm.exceptions.PretrainingError`.
+        """
+
     @abstractmethod
     def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> torch.nn.Module:
         """The module to be trained, around `encoder`; not all its parameters need a gradient."""
@@ -219,8 +228,26 @@ class SimulationReader(ABC):
         """What the file holds, with units. Raises `stellarfm.exceptions.ReaderError` naming the file."""
 
 
+class Command(ABC):
+    """A sub-command of the program: ``stellarfm NAME``, where the name is that of the entry point.
+
+    It is imported when it is called, never to list it. The program prints every `stellarfm.exceptions.StellarFMError`
+    and `OSError` as one line and leaves with exit code 1; what a command imports to compute with belongs into `run`, so
+    that ``stellarfm NAME --help`` answers at once.
+    """
+
+    @abstractmethod
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add description, options and sub-commands of its own to `parser`."""
+
+    @abstractmethod
+    def run(self, args: argparse.Namespace) -> None:
+        """Do it: data to files, words to stderr."""
+
+
 #: Entry-point group -> contract.
 CONTRACTS: dict[str, type] = {
+    "stellarfm.commands": Command,
     "stellarfm.encoders": Encoder,
     "stellarfm.datasets": PretrainingDataset,
     "stellarfm.methods": PretrainingMethod,

@@ -14,7 +14,7 @@ from typing import Any
 from stellarfm.contracts import CONTRACTS
 from stellarfm.exceptions import BrokenPluginError, DuplicatePluginError, PluginTypeError, UnknownPluginError
 
-__all__ = ["Plugin", "create", "get", "names", "options", "plugins"]
+__all__ = ["Plugin", "create", "get", "names", "options", "origin", "plugins"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def _entries(group: str) -> list[EntryPoint]:
 def names(group: str) -> list[str]:
     """Names offered in `group`, sorted, without importing any plugin."""
     return sorted({entry.name for entry in _entries(group)})
+
+
+def origin(group: str, name: str) -> str:
+    """Distributions that offer `name`, as ``package==version``; imports nothing."""
+    return " and ".join("==".join(_origin(entry)) for entry in _entries(group) if entry.name == name)
 
 
 def _load(entry: EntryPoint) -> type:
@@ -103,8 +108,7 @@ def get(group: str, name: str) -> type:
         hint = f"did you mean {', '.join(near)}?" if near else "none is installed"
         raise UnknownPluginError(f"unknown {kind} {name!r}; {hint} (`stellarfm plugins` lists all)")
     if len(found) > 1:
-        owners = " and ".join("==".join(_origin(entry)) for entry in found)
-        raise DuplicatePluginError(f"{kind} {name!r} is offered by {owners}; uninstall one of them")
+        raise DuplicatePluginError(f"{kind} {name!r} is offered by {origin(group, name)}; uninstall one of them")
     return _load(found[0])
 
 

@@ -12,9 +12,10 @@ are costly, and the methods that make inputs where they do not suit the plugin. 
 but its ``tmp_path`` fixture.
 """
 
+from stellarfm.testing.commands import CommandConformance
 from stellarfm.testing.datasets import DatasetConformance
 from stellarfm.testing.encoders import EncoderConformance
 from stellarfm.testing.methods import MethodConformance
 from stellarfm.testing.readers import ReaderConformance
 
-__all__ = ["DatasetConformance", "EncoderConformance", "MethodConformance", "ReaderConformance"]
+__all__ = ["CommandConformance", "DatasetConformance", "EncoderConformance", "MethodConformance", "ReaderConformance"]

@@ -111,6 +111,65 @@ def test_log_goes_to_stderr(command, capsys, options, shown):
     assert (output.out, output.err) == ("", 2 * shown)
 
 
+COMMAND = """
+from stellarfm.contracts import Command
+from stellarfm.exceptions import MapError
+
+
+class Shout(Command):
+    def add_arguments(self, parser):
+        parser.description = "Shout."
+        parser.add_argument("word")
+
+    def run(self, args):
+        if args.word == "nothing":
+            raise MapError("nothing to shout; give a word")
+        print(args.word.upper())
+"""
+
+
+def test_command_of_a_plugin_is_listed_without_being_imported(distribution, capsys):
+    distribution("acme", version="1.2", commands={"acme.shout": "acme_shout:Shout"}, modules={"acme_shout": "1 / 0"})
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["--help"])
+    assert "acme.shout from acme==1.2" in " ".join(capsys.readouterr().out.split())
+    assert "acme_shout" not in sys.modules
+
+
+def test_command_of_a_plugin_runs_like_any_other(distribution, capsys):
+    distribution("acme", commands={"acme.shout": "acme_shout:Shout"}, modules={"acme_shout": COMMAND})
+    assert main.main(["acme.shout", "hello"]) == 0
+    assert capsys.readouterr().out == "HELLO\n"
+    assert main.main(["acme.shout", "nothing"]) == 1
+    assert capsys.readouterr().err == "stellarfm: error: nothing to shout; give a word\n"
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["acme.shout", "--help"])
+    assert capsys.readouterr().out.startswith("usage: stellarfm acme.shout [-h] word\n\nShout.")
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["acme.shout"])
+
+
+def test_broken_command_of_a_plugin_is_one_line_and_1(distribution, capsys):
+    distribution("acme", commands={"acme.shout": "acme_shout:Shout"}, modules={"acme_shout": "1 / 0"})
+    assert main.main(["acme.shout", "hello"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stellarfm: error: plugin 'acme.shout' of acme==1.0 (stellarfm.commands) cannot be loaded")
+
+
+def test_command_that_two_packages_offer_is_one_line_and_1(distribution, capsys):
+    for name in ("acme", "bolt"):
+        distribution(name, commands={"acme.shout": "acme_shout:Shout"})
+    assert main.main(["acme.shout", "hello"]) == 1
+    assert "'acme.shout' is offered by acme==1.0 and bolt==1.0; uninstall one" in capsys.readouterr().err
+
+
+def test_command_of_a_plugin_never_replaces_one_of_ours(distribution, capsys):
+    distribution("acme", commands={"plugins": "acme_shout:Shout"}, modules={"acme_shout": "1 / 0"})
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["plugins", "--help"])
+    assert "list of objects" in capsys.readouterr().out
+
+
 def test_say_is_silent_when_asked(capsys):
     common.say("words", argparse.Namespace(quiet=False))
     common.say("nothing", argparse.Namespace(quiet=True))

@@ -1,17 +1,34 @@
 import numpy as np
 import pytest
 from stellarfm_example import RandomFields
+from stellarfm_example.slope import Slope
 
 from stellarfm import registry
-from stellarfm.testing import DatasetConformance
+from stellarfm.cli.main import main
+from stellarfm.testing import CommandConformance, DatasetConformance
 
 
 class TestRandomFields(DatasetConformance):
     plugin = RandomFields
 
 
+class TestSlope(CommandConformance):
+    plugin = Slope
+
+
 def test_is_registered():
     assert registry.get("datasets", "example.random-fields") is RandomFields
+    assert registry.get("commands", "example.slope") is Slope
+
+
+def test_command_measures_the_slope(capsys):
+    assert main(["example.slope", "example.random-fields", "--count", "50"]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(-3.0, abs=0.25)
+
+
+def test_command_names_an_unknown_dataset_in_one_line(capsys):
+    assert main(["example.slope", "example.random-field"]) == 1
+    assert "did you mean example.random-fields" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("slope", [2.0, 3.0, 4.0])
