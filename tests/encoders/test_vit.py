@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stellarfm import registry
-from stellarfm.encoders.vit import DinoV2Large16, DinoV2Tiny8, VisionTransformerEncoder
+from stellarfm.encoders.vit import DinoV2Large16, DinoV2Nano8, DinoV2Tiny8, VisionTransformerEncoder
 
 
 class Micro(VisionTransformerEncoder):
@@ -87,6 +87,7 @@ def test_any_number_of_channels():
 @pytest.mark.parametrize(
     ("name", "width", "patch", "depth", "heads"),
     [
+        ("dinov2-vit-nano8", 128, 8, 6, 4),
         ("dinov2-vit-tiny8", 192, 8, 12, 3),
         ("dinov2-vit-small8", 384, 8, 12, 6),
         ("dinov2-vit-small16", 384, 16, 12, 6),
@@ -99,7 +100,8 @@ def test_registered_dimensions(name, width, patch, depth, heads):
     assert (plugin.embed_dim, plugin.patch_size, plugin.depth, plugin.heads) == (width, patch, depth, heads)
 
 
-def test_parameters_of_tiny_and_large():
+def test_parameters_of_nano_tiny_and_large():
+    assert sum(p.numel() for p in DinoV2Nano8().parameters()) == pytest.approx(1.22e6, rel=0.01)
     assert sum(p.numel() for p in DinoV2Tiny8().parameters()) == pytest.approx(5.4e6, rel=0.01)
     with torch.device("meta"):
         large = DinoV2Large16(image_size=336)
