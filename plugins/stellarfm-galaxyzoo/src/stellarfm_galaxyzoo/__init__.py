@@ -1,0 +1,48 @@
+"""Galaxy morphology from volunteer votes and unlabelled images: a plugin of stellarfm.
+
+Public names are resolved when they are first used, so that listing plugins loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = [
+    "Answer",
+    "ByolHybrid",
+    "Catalogue",
+    "GalaxyModel",
+    "GalaxyZoo",
+    "Question",
+    "Schema",
+    "SyntheticSurvey",
+    "dirichlet_multinomial_loss",
+    "evaluate",
+    "finetune",
+    "read_image",
+]
+
+_HOMES = {
+    "schema": ("Answer", "Question", "Schema"),
+    "byol": ("ByolHybrid",),
+    "catalogue": ("Catalogue",),
+    "model": ("GalaxyModel",),
+    "dataset": ("GalaxyZoo",),
+    "survey": ("SyntheticSurvey",),
+    "dirichlet": ("dirichlet_multinomial_loss",),
+    "evaluation": ("evaluate",),
+    "finetuning": ("finetune",),
+    "images": ("read_image",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

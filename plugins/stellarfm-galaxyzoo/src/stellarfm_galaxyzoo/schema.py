@@ -1,0 +1,275 @@
+"""Schemas: what volunteers were asked, which answers they had, and after which answers a question comes."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stellarfm.exceptions import InputNotFoundError
+from stellarfm_galaxyzoo.exceptions import SchemaError
+
+__all__ = ["CAMPAIGNS", "Answer", "Question", "Schema", "schema_names"]
+
+#: The six campaigns of the hybrid system (arXiv:2206.11927), 65 questions with 206 answers.
+CAMPAIGNS = ("dr12", "dr5", "dr8", "gz2", "hubble", "candels")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to one question of one campaign.
+
+    Attributes
+    ----------
+    name : str
+        The answer itself, e.g. ``"featured-or-disk"``.
+    column : str
+        Name of its column of votes: ``question-campaign_answer``.
+    """
+
+    name: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of one campaign.
+
+    Attributes
+    ----------
+    name : str
+        With the campaign: ``"smooth-or-featured-dr5"``.
+    answers : tuple of Answer
+        At least two.
+    after : tuple of str
+        Columns of the answers after any of which it is asked; empty for a question that everybody is asked.
+    """
+
+    name: str
+    answers: tuple[Answer, ...]
+    after: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of its answers."""
+        return tuple(answer.column for answer in self.answers)
+
+
+class Schema:
+    """Questions of one or several campaigns, in the order of their vote columns.
+
+    Parameters
+    ----------
+    questions : iterable of Question
+        Parents may stand behind their children.
+
+    Attributes
+    ----------
+    questions : tuple of Question
+    columns : tuple of str
+        Vote columns of all answers, question by question.
+    question_of : numpy.ndarray
+        Number of the question of each column.
+
+    Raises
+    ------
+    SchemaError
+        If two questions or two answers share a name, a parent is unknown, questions wait for each other, or a
+        volunteer could come to a question by two of its parents at once.
+    """
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        self.questions = tuple(questions)
+        self.columns = tuple(column for question in self.questions for column in question.columns)
+        self._check_names()
+        self._index = {column: number for number, column in enumerate(self.columns)}
+        sizes = [len(question.answers) for question in self.questions]
+        self.question_of = np.repeat(np.arange(len(sizes)), sizes)
+        self._first = np.concatenate([[0], np.cumsum(sizes)])
+        self._order = self._parents_first()
+        self._check_exclusive()
+
+    @classmethod
+    def load(cls, *names: str | os.PathLike) -> Schema:
+        """The schema of several campaigns together.
+
+        Parameters
+        ----------
+        *names : str or path-like
+            Campaigns of this package (``"dr5"``, ``"rings"``, ...), or TOML files of the same form.
+
+        Raises
+        ------
+        InputNotFoundError
+            If there is neither such a campaign nor such a file.
+        SchemaError
+            If a file is not a schema.
+        """
+        if not names:
+            raise SchemaError(f"no campaign is named; expected some of {', '.join(schema_names())}, or a TOML file")
+        return cls(question for name in names for question in _read(name))
+
+    @property
+    def n_answers(self) -> int:
+        """Number of answers of all questions together."""
+        return len(self.columns)
+
+    def index(self, column: str) -> int:
+        """Place of a vote column."""
+        return self._index[column]
+
+    def slice_of(self, number: int) -> slice:
+        """Columns of question `number`."""
+        return slice(int(self._first[number]), int(self._first[number + 1]))
+
+    def parents(self, number: int) -> list[int]:
+        """Places of the answers after which question `number` is asked; empty for a root."""
+        return [self._index[column] for column in self.questions[number].after]
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the answers of each question: (..., answers) to (..., questions)."""
+        return np.add.reduceat(values, self._first[:-1], axis=-1)
+
+    def fractions(self, values: np.ndarray) -> np.ndarray:
+        """Values over the sum of their question (..., answers); NaN where that is zero."""
+        totals = self.sums(np.asarray(values, dtype=float))[..., self.question_of]
+        return np.divide(values, totals, out=np.full(np.shape(values), np.nan), where=totals > 0)
+
+    def joint(self, fractions: np.ndarray) -> np.ndarray:
+        """Probability that a volunteer comes to a question, and then gives the answer, down the tree.
+
+        Parameters
+        ----------
+        fractions : array
+            Probability of each answer once its question is asked, shape (..., answers).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (..., answers). The answers of a question add up to the probability that it is asked: the sum over
+            its parents, which exclude each other.
+        """
+        joint = np.array(fractions, dtype=float)
+        for number in self._order:
+            if parents := self.parents(number):
+                joint[..., self.slice_of(number)] *= joint[..., parents].sum(axis=-1, keepdims=True)
+        return joint
+
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the questions, parents first."""
+        return list(self._order)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and self.questions == other.questions
+
+    def __hash__(self) -> int:
+        return hash(self.questions)
+
+    def __repr__(self) -> str:
+        return f"<Schema: {len(self.questions)} questions, {self.n_answers} answers>"
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """Plain values that JSON can hold; `from_dict` is the way back."""
+        return [
+            {"name": q.name, "answers": [[a.name, a.column] for a in q.answers], "after": list(q.after)}
+            for q in self.questions
+        ]
+
+    @classmethod
+    def from_dict(cls, questions: Sequence[dict[str, Any]]) -> Schema:
+        """The opposite of `as_dict`."""
+        return cls(
+            Question(q["name"], tuple(Answer(*pair) for pair in q["answers"]), tuple(q["after"])) for q in questions
+        )
+
+    def _check_names(self) -> None:
+        """Raise `SchemaError` for names that occur twice, or a question with a single answer."""
+        names = [question.name for question in self.questions]
+        for kind, words in (("question", names), ("answer", list(self.columns))):
+            if twice := sorted({word for word in words if words.count(word) > 1}):
+                raise SchemaError(f"{kind} {twice[0]} occurs twice; each campaign may be named once")
+        for question in self.questions:
+            if len(question.answers) < 2:
+                raise SchemaError(f"question {question.name} has fewer than two answers")
+            for column in question.after:
+                if column not in self.columns:
+                    raise SchemaError(f"question {question.name} comes after {column}, which is no answer")
+
+    def _parents_first(self) -> list[int]:
+        """An order of the questions in which none stands before one of its parents."""
+        waiting, order = list(range(len(self.questions))), []
+        while waiting:
+            ready = [n for n in waiting if all(self.question_of[p] in order for p in self.parents(n))]
+            if not ready:
+                raise SchemaError(f"question {self.questions[waiting[0]].name} waits for itself")
+            order += ready
+            waiting = [n for n in waiting if n not in ready]
+        return order
+
+    def _paths(self, answer: int) -> list[dict[int, int]]:
+        """Every way to an answer: question -> answer, itself included."""
+        number = int(self.question_of[answer])
+        before = [path for parent in self.parents(number) for path in self._paths(parent)] or [{}]
+        return [{**path, number: answer} for path in before]
+
+    def _check_exclusive(self) -> None:
+        """Raise `SchemaError` if one volunteer could give two of a question's parents: they would count twice."""
+        for number, question in enumerate(self.questions):
+            parents = self.parents(number)
+            for i, one in enumerate(parents):
+                for other in parents[i + 1 :]:
+                    if any(_agree(a, b) for a in self._paths(one) for b in self._paths(other)):
+                        raise SchemaError(
+                            f"question {question.name} comes after both {self.columns[one]} and {self.columns[other]}, "
+                            "which one volunteer can give; expected answers that exclude each other"
+                        )
+
+
+def _agree(one: dict[int, int], other: dict[int, int]) -> bool:
+    """Whether one volunteer can walk both ways."""
+    return all(other.get(question, answer) == answer for question, answer in one.items())
+
+
+def schema_names() -> list[str]:
+    """Names of the schemas in this package."""
+    folder = resources.files("stellarfm_galaxyzoo") / "campaigns"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _read(name: str | os.PathLike) -> list[Question]:
+    """Questions of a campaign of this package, or of a file."""
+    if str(name) in schema_names():
+        text = (resources.files("stellarfm_galaxyzoo") / "campaigns" / f"{name}.toml").read_text("utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text("utf-8")
+    else:
+        raise InputNotFoundError(f"{name}: neither a campaign ({', '.join(schema_names())}) nor a TOML file")
+    try:
+        content = tomllib.loads(text)
+        return [_question(entry, content.get("suffix", "")) for entry in content["questions"]]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SchemaError(
+            f"{name} is no schema ({error!r}); expected `suffix` and tables [[questions]] with `name` and `answers`"
+        ) from error
+
+
+def _question(entry: dict[str, Any], suffix: str) -> Question:
+    """A question of a file, its names completed with the suffix of the campaign."""
+
+    def full(question: str) -> str:
+        return f"{question}-{suffix}" if suffix else question
+
+    def column(word: str) -> str:
+        question, _, answer = word.rpartition("_")
+        return f"{full(question)}_{answer}"
+
+    name = entry["name"]
+    answers = tuple(Answer(str(answer), column(f"{name}_{answer}")) for answer in entry["answers"])
+    return Question(full(name), answers, tuple(map(column, entry.get("after", ()))))

@@ -1,0 +1,27 @@
+from stellarfm import registry
+from stellarfm.testing import CommandConformance
+from stellarfm_galaxyzoo.command import GalaxyZooCommand
+from stellarfm_galaxyzoo.schema import CAMPAIGNS
+
+
+class TestCommand(CommandConformance):
+    plugin = GalaxyZooCommand
+
+
+def test_all_plugins_are_registered_and_work():
+    ours = {(p.group, p.name): p.state for p in registry.plugins() if p.package == "stellarfm-galaxyzoo"}
+    assert ours == dict.fromkeys(
+        [
+            ("stellarfm.commands", "galaxyzoo"),
+            ("stellarfm.datasets", "galaxyzoo"),
+            ("stellarfm.datasets", "galaxyzoo-synthetic"),
+            ("stellarfm.methods", "byol-hybrid"),
+        ],
+        "ok",
+    )
+
+
+def test_the_command_names_the_campaigns():
+    from stellarfm_galaxyzoo import command
+
+    assert command.CAMPAIGNS == CAMPAIGNS
