@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pooling",
         nargs="+",
         default=["rings"],
-        choices=("class", "mean", "rings", "profiles"),
+        choices=("class", "mean", "rings", "zooms", "profiles"),
         help="how to read it (default: rings)",
     )
     p.add_argument(

@@ -12,14 +12,15 @@ import torch
 
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.profiles import N_RINGS, image_profiles
+from stellarfm.inference.zooms import zoomed
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
-__all__ = ["POOLINGS", "Readout", "extract", "extract_patches"]
+__all__ = ["POOLINGS", "Readout", "extract_patches"]
 
 #: Ways to read one vector from an encoder.
-POOLINGS = ("class", "mean", "rings", "profiles")
+POOLINGS = ("class", "mean", "rings", "zooms", "profiles")
 
 #: The channel whose sign turns when the line of sight is looked at from behind.
 VELOCITY_CHANNEL = 1
@@ -27,22 +28,46 @@ VELOCITY_CHANNEL = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """How a window becomes one vector: the options of `extract`, kept with a model.
+    """How a window becomes one vector; kept with a model.
 
     Rings are the default: the star is in the centre of its window, and where the gas lies around it is what tells its
-    mass.
+    mass. Zooms look closer at it, for as many more passes through the encoder.
+
+    Parameters
+    ----------
+    pooling : str or sequence of str
+        ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their
+        means in concentric rings about the centre, where the star is; ``"zooms"`` are such rings of several views,
+        each of which magnifies the centre of the window before it by two (`stellarfm.inference.zooms.zoomed`).
+        ``"profiles"`` passes the encoder by: means and scatters of the images themselves in rings
+        (`stellarfm.inference.profiles.image_profiles`). Several are concatenated in the order given.
+    n_rings : int
+        Number of rings; at most half the patches of a side.
+    zooms : int
+        Number of views of ``"zooms"``, the whole window included.
+    symmetries : bool
+        Average over the eight symmetries of the square: a mass does not depend on the orientation on the sky.
+    mirror : bool
+        Average also over the sign of the velocity channel: nor does it depend on the side one looks from.
+
+    Raises
+    ------
+    ModelError
+        If `pooling` is unknown, or there is no ring or no view.
     """
 
     pooling: tuple[str, ...] = ("rings",)
     n_rings: int = 4
+    zooms: int = 3
     symmetries: bool = False
     mirror: bool = False
 
     def __post_init__(self) -> None:
         """Accept one name or several; raise `ModelError` for what cannot be done."""
         object.__setattr__(self, "pooling", _check_pooling(self.pooling))
-        if self.n_rings < 1:
-            raise ModelError(f"n_rings is {self.n_rings}; expected 1 or more")
+        for name in ("n_rings", "zooms"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} is {getattr(self, name)}; expected 1 or more")
 
     def lengths(self, encoder: Encoder, *, side: int) -> tuple[int, ...]:
         """Length of each pooling's part of a feature vector, for windows of `side` pixels."""
@@ -51,20 +76,35 @@ class Readout:
             "class": encoder.embed_dim,
             "mean": encoder.embed_dim,
             "rings": rings * encoder.embed_dim,
+            "zooms": self.zooms * rings * encoder.embed_dim,
             "profiles": 2 * encoder.in_channels * N_RINGS,
         }
         return tuple(known[name] for name in self.pooling)
 
-    def extract(self, encoder: Encoder, images: np.ndarray) -> np.ndarray:
-        """Feature vectors of images, shape (N, D), float32."""
-        return extract(
-            encoder,
-            images,
-            pooling=self.pooling,
-            n_rings=self.n_rings,
-            symmetries=self.symmetries,
-            mirror=self.mirror,
-        )
+    def extract(self, encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+        """One feature vector for each image.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            A frozen encoder; it is put into evaluation mode for the time of the call.
+        images : ndarray
+            Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them.
+        batch_size : int
+            Images encoded at once.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, D), float32.
+
+        Raises
+        ------
+        ModelError
+            If an image does not fit the encoder, or is too small for so many zooms.
+        """
+        rows = [_averaged(encoder, batch, self) for batch in _batches(images, batch_size)]
+        return np.concatenate(rows).astype(np.float32)
 
 
 def _check_pooling(pooling: str | Sequence[str]) -> tuple[str, ...]:
@@ -73,53 +113,6 @@ def _check_pooling(pooling: str | Sequence[str]) -> tuple[str, ...]:
     if not chosen or not set(chosen) <= set(POOLINGS):
         raise ModelError(f"pooling {pooling!r} is not known; choose from {', '.join(POOLINGS)} or several of them")
     return chosen
-
-
-def extract(
-    encoder: Encoder,
-    images: np.ndarray,
-    *,
-    pooling: str | Sequence[str] = "class",
-    n_rings: int = 4,
-    symmetries: bool = False,
-    mirror: bool = False,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """One feature vector for each image.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        A frozen encoder; it is put into evaluation mode for the time of the call.
-    images : ndarray
-        Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them.
-    pooling : str or sequence of str
-        ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their
-        means in concentric rings about the centre, where the star is. ``"profiles"`` passes the encoder by: means and
-        scatters of the images themselves in rings (`stellarfm.inference.profiles.image_profiles`). Several are
-        concatenated in the order given.
-    n_rings : int
-        Number of rings; at most half the patches of a side.
-    symmetries : bool
-        Average over the eight symmetries of the square: a mass does not depend on the orientation on the sky.
-    mirror : bool
-        Average also over the sign of the velocity channel: nor does it depend on the side one looks from.
-    batch_size : int
-        Images encoded at once.
-
-    Returns
-    -------
-    ndarray
-        Shape (N, D), float32.
-
-    Raises
-    ------
-    ModelError
-        If `pooling` is unknown or an image does not fit the encoder.
-    """
-    chosen = _check_pooling(pooling)
-    rows = [_averaged(encoder, batch, chosen, n_rings, symmetries, mirror) for batch in _batches(images, batch_size)]
-    return np.concatenate(rows).astype(np.float32)
 
 
 def extract_patches(encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
@@ -161,11 +154,9 @@ def _encode(encoder: Encoder, images: torch.Tensor) -> tuple[np.ndarray, np.ndar
     return features.image.float().cpu().numpy(), features.patches.float().cpu().numpy()
 
 
-def _averaged(
-    encoder: Encoder, images: torch.Tensor, pooling: tuple[str, ...], n_rings: int, symmetries: bool, mirror: bool
-) -> np.ndarray:
+def _averaged(encoder: Encoder, images: torch.Tensor, readout: Readout) -> np.ndarray:
     """Pooled features of a batch, averaged over its transformed copies."""
-    copies = [_pool(copy, encoder, pooling, n_rings) for copy in _copies(images, symmetries, mirror)]
+    copies = [_pool(copy, encoder, readout) for copy in _copies(images, readout.symmetries, readout.mirror)]
     return np.mean(copies, axis=0)
 
 
@@ -186,18 +177,31 @@ def _mirrored(images: torch.Tensor) -> torch.Tensor:
     return mirrored
 
 
-def _pool(images: torch.Tensor, encoder: Encoder, pooling: tuple[str, ...], n_rings: int) -> np.ndarray:
+def _pool(images: torch.Tensor, encoder: Encoder, readout: Readout) -> np.ndarray:
     """The chosen vectors side by side, shape (B, D)."""
-    if pooling == ("profiles",):
+    if readout.pooling == ("profiles",):
         return image_profiles(images.numpy())
     image, patches = _encode(encoder, images)
     parts = {
         "class": lambda: image,
         "mean": lambda: patches.mean(axis=(1, 2)),
-        "rings": lambda: _ring_means(patches, n_rings),
+        "rings": lambda: _ring_means(patches, readout.n_rings),
+        "zooms": lambda: np.concatenate(
+            [_ring_means(view, readout.n_rings) for view in _zoomed_patches(encoder, images, patches, readout.zooms)],
+            axis=1,
+        ),
         "profiles": lambda: image_profiles(images.numpy()),
     }
-    return np.concatenate([parts[name]() for name in pooling], axis=1)
+    return np.concatenate([parts[name]() for name in readout.pooling], axis=1)
+
+
+def _zoomed_patches(encoder: Encoder, images: torch.Tensor, patches: np.ndarray, zooms: int) -> Iterator[np.ndarray]:
+    """Patch features of every view; those of the whole windows, `patches`, are there already."""
+    closer = zoomed(images, zooms)
+    next(closer)
+    yield patches
+    for view in closer:
+        yield _encode(encoder, view)[1]
 
 
 def _ring_means(patches: np.ndarray, n_rings: int) -> np.ndarray:

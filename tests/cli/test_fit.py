@@ -17,13 +17,13 @@ def map_files(cloud, tmp_path):
 
 def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_path, capsys):
     output = tmp_path / "model"
-    options = ["--pooling", "class", "rings", "--neighbours", "stars", "--k", "3", "--components", "7", "--symmetries"]
+    options = ["--pooling", "class", "zooms", "--neighbours", "stars", "--k", "3", "--components", "7", "--symmetries"]
     assert main(["fit", *map(str, map_files), "--encoder", tiny_encoder, "--output", str(output), *options]) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert "36 windows of 12 stars; held out by star: R2" in err
     model = StellarModel.load(output)
-    assert model.readout.pooling == ("class", "rings")
+    assert model.readout.pooling == ("class", "zooms")
     assert model.readout.symmetries
     chosen = {"n_components": 7, "n_neighbors": 3, "neighbours": "stars"}
     assert chosen.items() <= model.regressor.get_params().items()

@@ -197,7 +197,7 @@ def test_all_options_survive(cloud, tmp_path, tiny_encoder):
         cloud(n_stars=4),
         encoder=tiny_encoder,
         scaler=MapScaler(column_reference="window"),
-        readout=Readout(pooling=("class", "rings"), n_rings=2, symmetries=False, mirror=True),
+        readout=Readout(pooling=("class", "zooms"), n_rings=2, zooms=2, symmetries=False, mirror=True),
         regressor=MassRegressor(n_components=3, n_neighbors=2, neighbours="stars", standardise=True),
         intervals=StarConformal(symmetric=True, scaled=True),
     )
@@ -207,6 +207,27 @@ def test_all_options_survive(cloud, tmp_path, tiny_encoder):
     assert loaded.scaler.to_config() == model.scaler.to_config()
     assert loaded.encoder.options == {"image_size": 32}
     np.testing.assert_array_equal(loaded.features(cloud()), model.features(cloud()))
+
+
+def test_each_part_of_a_readout_is_a_block(cloud, tiny_encoder):
+    model = StellarModel.fit(
+        cloud(n_stars=4), encoder=tiny_encoder, readout=Readout(pooling=("class", "zooms", "profiles"), zooms=2)
+    )
+    width = model.encoder.module.embed_dim
+    assert model.regressor.blocks == model.readout.lengths(model.encoder.module, side=32)
+    assert model.regressor.blocks[1] % (2 * width) == 0
+    assert sum(model.regressor.blocks) == model.reference.features.shape[1]
+
+
+def test_a_model_from_before_there_were_zooms(fitted_model, cloud, tmp_path):
+    fitted_model.save(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    del config["readout"]["zooms"]
+    path.write_text(json.dumps(config))
+    loaded = StellarModel.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.features(cloud()), fitted_model.features(cloud()))
+    np.testing.assert_array_equal(loaded.estimate(cloud())["mass"], fitted_model.estimate(cloud())["mass"])
 
 
 def test_fitting_twice_gives_the_same_files(cloud, tmp_path, tiny_encoder):
