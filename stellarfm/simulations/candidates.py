@@ -124,7 +124,7 @@ def _filled(
     def fill(i: int) -> None:
         visit(grid, block.position, margin, starts[i], min(len(block), starts[i] + _CHUNK), place[i], elements)
 
-    _wait(pool.map(fill, range(len(starts))))
+    _wait(pool.map(fill, np.flatnonzero(counts.any(axis=1))))
     return Candidates(first, elements)
 
 

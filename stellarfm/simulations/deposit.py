@@ -1,4 +1,8 @@
-"""Adds gas elements to the maps of one window. Compiled; one thread a window, so that sums keep their order."""
+"""Adds gas elements to the maps of one window. Compiled; one thread a window, so that sums keep their order.
+
+numba's cache does not look through modules: who changes the footprints below this module removes the ``*.nbi`` files in
+``__pycache__``.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.cubes import N_POLYGONS, aligned_cube, oblique_cube
+from stellarfm.simulations.cubes import aligned_cube, oblique_cube
 from stellarfm.simulations.particles import particle
-from stellarfm.simulations.polygons import MOST_VERTICES
+from stellarfm.simulations.scratch import Scratch, new_scratch
 
 __all__ = [
     "ALIGNED",
@@ -88,9 +92,7 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
     chosen : ndarray
         Indices of elements.
     """
-    n = len(sums)
-    share, corners = np.zeros((n, n)), np.empty(n + 1)
-    room = np.empty((N_POLYGONS, MOST_VERTICES, 3))
+    scratch = new_scratch(len(sums))
     first, last, offset = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3)
     for e in chosen:
         for k in range(3):
@@ -101,8 +103,8 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
                     offset[0] = gas.position[e, 0] - centre[0] + i * view.period[0]
                     offset[1] = gas.position[e, 1] - centre[1] + j * view.period[1]
                     offset[2] = gas.position[e, 2] - centre[2] + k * view.period[2]
-                    pixels = footprint(share, offset, gas.reach[e], view, room, corners)
-                    add_element(sums, reference, share, pixels, view, gas, e)
+                    pixels = footprint(scratch, offset, gas.reach[e], view)
+                    add_element(sums, reference, scratch.share, pixels, view, gas, e)
 
 
 @njit(cache=True, nogil=True)
@@ -114,19 +116,17 @@ def images(distance: float, reach: float, period: float) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def footprint(
-    share: np.ndarray, offset: np.ndarray, reach: float, view: View, room: np.ndarray, corners: np.ndarray
-) -> tuple[int, int, int, int]:
+def footprint(scratch: Scratch, offset: np.ndarray, reach: float, view: View) -> tuple[int, int, int, int]:
     """Fractions of an element in the pixels of a window, from its offset (pc) in the axes of the box."""
     x = (dot(view.frame[0], offset) + view.half[0]) / view.pixel
     y = (dot(view.frame[1], offset) + view.half[1]) / view.pixel
     depth, half_depth = dot(view.frame[2], offset) / view.pixel, view.half[2] / view.pixel
     reach = reach / view.pixel
     if view.kind == ALIGNED:
-        return aligned_cube(share, x, y, depth, reach, half_depth)
+        return aligned_cube(scratch, x, y, depth, reach, half_depth)
     if view.kind == OBLIQUE:
-        return oblique_cube(share, x, y, depth, reach, half_depth, view.frame, room)
-    return particle(share, x, y, depth, reach, half_depth, view.sky, view.slab, corners)
+        return oblique_cube(scratch, x, y, depth, reach, half_depth, view.frame)
+    return particle(scratch, x, y, depth, reach, half_depth, view.sky, view.slab)
 
 
 @njit(cache=True, nogil=True)
@@ -150,14 +150,14 @@ def add_element(
     if np.isnan(reference[0]):
         reference[0] = velocity
     velocity -= reference[0]
+    mass, momentum = gas.mass[e], gas.mass[e] * velocity
+    square, size, thermal = momentum * velocity, gas.mass[e] * gas.size[e], gas.mass[e] * gas.thermal[e] ** 2
     for i in range(pixels[0], pixels[1]):
         for j in range(pixels[2], pixels[3]):
-            mass = gas.mass[e] * share[i, j]
-            if mass > 0:
-                pixel = sums[i, j]
-                pixel[MASS] += mass
-                pixel[MOMENTUM] += mass * velocity
-                pixel[SQUARE] += mass * velocity * velocity
-                pixel[SIZE] += mass * gas.size[e]
-                if len(pixel) > THERMAL:
-                    pixel[THERMAL] += mass * gas.thermal[e] * gas.thermal[e]
+            part = share[i, j]
+            sums[i, j, MASS] += part * mass
+            sums[i, j, MOMENTUM] += part * momentum
+            sums[i, j, SQUARE] += part * square
+            sums[i, j, SIZE] += part * size
+            if sums.shape[2] > THERMAL:
+                sums[i, j, THERMAL] += part * thermal

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.cubes import covered
+from stellarfm.simulations.scratch import NOWHERE, Scratch, covered
 
 __all__ = ["kernel_tables", "particle"]
 
@@ -106,7 +106,7 @@ def up_to_corner(table: np.ndarray, x: float, y: float) -> float:
 
 @njit(cache=True, nogil=True)
 def particle(
-    share: np.ndarray,
+    scratch: Scratch,
     x: float,
     y: float,
     depth: float,
@@ -114,7 +114,6 @@ def particle(
     half_depth: float,
     sky: np.ndarray,
     slab: np.ndarray,
-    corners: np.ndarray,
 ) -> tuple[int, int, int, int]:
     """A particle whose kernel reaches zero at `radius`.
 
@@ -123,19 +122,17 @@ def particle(
 
     Parameters
     ----------
-    share, x, y, depth, half_depth
+    scratch, x, y, depth, half_depth
         As in `stellarfm.simulations.cubes.aligned_cube`.
     sky, slab : ndarray
         From `kernel_tables`.
-    corners : ndarray
-        Scratch, shape (pixels + 1,).
     """
-    n = len(share)
-    i0, i1 = covered(x, radius, n)
-    j0, j1 = covered(y, radius, n)
+    share, corners = scratch.share, scratch.line
+    i0, i1 = covered(x, radius, len(share))
+    j0, j1 = covered(y, radius, len(share))
     part = up_to_depth(slab, (half_depth - depth) / radius) - up_to_depth(slab, (-half_depth - depth) / radius)
     if i0 >= i1 or j0 >= j1 or part <= _DUST:
-        return 0, 0, 0, 0
+        return NOWHERE
     for j in range(j0, j1 + 1):
         corners[j] = up_to_corner(sky, (i0 - x) / radius, (j - y) / radius)
     for i in range(i0, i1):

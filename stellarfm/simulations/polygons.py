@@ -10,10 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["MOST_VERTICES", "integral", "integral_between", "range_of", "split"]
-
-#: A face has 4 vertices, is cut 5 times at most, and rounding can at worst add half as many at each cut.
-MOST_VERTICES = 32
+__all__ = ["integral_between", "range_of", "split"]
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,120 @@
+"""The footprint of a cell from its six faces: any direction, cut by the depth of the window or not. Compiled.
+
+Back and front of a cell are three faces each, parallelograms on the sky on which depth is linear. The mass in a pixel
+is the integral of the depth, clipped to that of the window, over the part of each face in the pixel: of the back less
+of the front. An edge-on face has no area and counts for nothing, so that no direction is special.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from stellarfm.simulations.polygons import integral_between, range_of, split
+from stellarfm.simulations.scratch import Scratch
+
+__all__ = ["cube_by_faces"]
+
+_DUST = 1e-13
+
+#: Numbers of polygons: what is left of a face, of a row of it (two each, in turns), a pixel of that, and its depth.
+_FACE, _ROW, _PIXEL, _DEPTH = 0, 2, 4, 5
+
+
+@njit(cache=True, nogil=True)
+def cube_by_faces(
+    scratch: Scratch,
+    pixels: tuple[int, int, int, int],
+    x: float,
+    y: float,
+    half: float,
+    frame: np.ndarray,
+    low: float,
+    high: float,
+) -> None:
+    """Fill the pixels of a footprint.
+
+    Parameters
+    ----------
+    pixels : tuple of int
+        First and one after the last of the rows and columns that it touches.
+    x, y, half : float
+        Centre and half the side, in pixels.
+    frame : ndarray
+        Shape (3, 3), rows as in `stellarfm.simulations.sightlines`.
+    low, high : float
+        Ends of the depth of the window, from the centre of the cell.
+    """
+    share = scratch.share
+    i0, i1, j0, j1 = pixels
+    for i in range(i0, i1):
+        for j in range(j0, j1):
+            share[i, j] = 0
+    for axis in range(3):
+        for side in (-1, 1):
+            sign = face(scratch.polygons, axis, side * half, half, frame)
+            if sign != 0:
+                add_face(scratch, pixels, x, y, sign, low, high)
+    volume = 8 * half * half * half
+    for i in range(i0, i1):
+        for j in range(j0, j1):
+            part = share[i, j] / volume
+            share[i, j] = part if part > _DUST else 0.0
+
+
+@njit(cache=True, nogil=True)
+def face(room: np.ndarray, axis: int, offset: float, half: float, frame: np.ndarray) -> float:
+    """One face of a cube around the origin, projected, as the first polygon; the sign with which its integral counts.
+
+    The sign is that of the face (back +1, front -1, edge-on 0) times the sense in which its vertices run on the sky.
+    """
+    one, two = (axis + 1) % 3, (axis + 2) % 3
+    for corner in range(4):
+        along_one = half if corner in (1, 2) else -half
+        along_two = half if corner >= 2 else -half
+        for k in range(3):
+            part = along_one * frame[k, one] + along_two * frame[k, two]
+            room[_FACE, corner, k] = offset * frame[k, axis] + part
+    sense = frame[0, one] * frame[1, two] - frame[1, one] * frame[0, two]
+    return np.sign(offset * frame[2, axis]) * np.sign(sense)
+
+
+@njit(cache=True, nogil=True)
+def add_face(
+    scratch: Scratch, pixels: tuple[int, int, int, int], x: float, y: float, sign: float, low: float, high: float
+) -> None:
+    """Add the integral of the depth over a face to each of the pixels, row by row.
+
+    Pixel borders are moved to the centre of the cell, not the face to the pixels: a small cell keeps all its digits.
+    """
+    room = scratch.polygons
+    start, end = range_of(room, _FACE, 4, 0)
+    i0, i1 = max(pixels[0], int(np.floor(start + x))), min(pixels[1], int(np.ceil(end + x)))
+    rest, other, n_rest = _FACE, _FACE + 1, 4
+    if start < i0 - x:
+        _, n_rest = split(room, rest, n_rest, 0, i0 - x, _ROW, other)
+        rest, other = other, rest
+    for i in range(i0, i1):
+        n_row, n_rest = split(room, rest, n_rest, 0, i + 1 - x, _ROW, other)
+        rest, other = other, rest
+        if n_row > 2:
+            add_row(scratch, i, n_row, pixels[2], pixels[3], y, sign, low, high)
+
+
+@njit(cache=True, nogil=True)
+def add_row(
+    scratch: Scratch, i: int, n_rest: int, j0: int, j1: int, y: float, sign: float, low: float, high: float
+) -> None:
+    """Add the integral of the depth over a row of a face to each of its pixels."""
+    room = scratch.polygons
+    start, end = range_of(room, _ROW, n_rest, 1)
+    j0, j1 = max(j0, int(np.floor(start + y))), min(j1, int(np.ceil(end + y)))
+    rest, other = _ROW, _ROW + 1
+    if start < j0 - y:
+        _, n_rest = split(room, rest, n_rest, 1, j0 - y, _PIXEL, other)
+        rest, other = other, rest
+    for j in range(j0, j1):
+        n_pixel, n_rest = split(room, rest, n_rest, 1, j + 1 - y, _PIXEL, other)
+        rest, other = other, rest
+        if n_pixel > 2:
+            scratch.share[i, j] += sign * integral_between(room, _PIXEL, n_pixel, low, high, _DEPTH)
