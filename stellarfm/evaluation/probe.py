@@ -67,7 +67,7 @@ class MassProbe:
         """What the scores are, in one line."""
         return (
             f"R2 of log mass, k-NN: {len(self.windows)} windows of {len(np.unique(self.stars))} stars of "
-            f"{self.simulations}, held out by star or by simulation"
+            f"{self.simulations}, held out by {' or by '.join(self.folds)}"
         )
 
     def check(self, encoder: Encoder) -> None:

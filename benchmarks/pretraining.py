@@ -1,0 +1,249 @@
+"""How fast pretraining is: against a plain loop of lightly's own parts, and against the bare network.
+
+    python benchmarks/pretraining.py [--config NAME] [--threads 1] [--quick] [--output benchmarks/results/pretraining]
+
+Four loops train the same timm transformer with heads of the same widths, on the same images, at the same batch, crops
+and precision, in turns within one process; ratios are taken within a turn.
+
+- stellarfm: a run as `stellarfm.pretraining.training.pretrain` makes it, Lightning and loading included.
+- lightly: lightly's DINOv2 example with its losses, heads, masks, moving average and MultiCropTransform (torchvision's
+  crop, flips, rotation, jitter, blur on each image), torch's data loader and AdamW.
+- lightly, views ready: the same without its views.
+- bare: forward and backward pass of the network and its heads, on tensors that are ready; no views, loss, optimiser or
+  teacher average. Nothing that trains can be faster.
+
+Rendering of fractals is left out: images lie ready in memory. On one thread of a CPU, time is the processor's, so
+that what else the machine does hardly counts; else it is the wall's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from pretraining_loops import Bare, Lightly, Ours, Setting
+
+from stellarfm.output import new_file
+from stellarfm.pretraining.cost import HARDWARE, count_flops
+from stellarfm.pretraining.plugins import plugin_names
+from stellarfm.pretraining.recipe import load_recipe
+
+Row = dict[str, Any]
+LOOPS: dict[str, Callable[[Setting], Any]] = {
+    "stellarfm": Ours,
+    "lightly": Lightly,
+    "lightly, views ready": lambda setting: Lightly(setting, ready=True),
+    "bare": Bare,
+}
+#: What stellarfm's rate is to be, over that of another loop.
+TARGETS = {"lightly": 1.2, "bare": 0.9}
+
+
+def setting_of(options: argparse.Namespace) -> Setting:
+    """The recipe without what only long runs have: prototypes learn from the first step."""
+    recipe = load_recipe(options.config)
+    method = {**recipe.method, "frozen_prototypes": 0.0}
+    recipe = recipe.replace(method=method, workers=options.workers, batch_size=options.batch_size, render="workers")
+    names = plugin_names(recipe, encoder=options.encoder, dataset=options.dataset, method=None)
+    return Setting.make(names, recipe, torch.device(options.device))
+
+
+def loop_names() -> list[str]:
+    """Loops that can run here: lightly may be absent."""
+    return [name for name in LOOPS if not name.startswith("lightly") or find_spec("lightly") is not None]
+
+
+def build(setting: Setting) -> tuple[dict[str, Any], dict[str, float]]:
+    """Every loop, and on a GPU the largest memory that each takes while it runs alone, in MB."""
+    loops, used, gpu = {}, {}, setting.device.type == "cuda"
+    for name in loop_names():
+        before = torch.cuda.memory_allocated() if gpu else 0
+        loops[name] = LOOPS[name](setting)
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+            loops[name].seconds(1)
+            used[name] = (torch.cuda.max_memory_allocated() - before) / 1e6
+    return loops, used
+
+
+def compare(setting: Setting, loops: dict[str, Any], *, rounds: int, steps: int) -> list[Row]:
+    """Images a second of every loop, in turns; the order changes from turn to turn."""
+    rows = []
+    for turn in range(rounds):
+        order = list(loops)[turn % len(loops) :] + list(loops)[: turn % len(loops)]
+        rates = {name: setting.recipe.batch_size / loops[name].seconds(steps) for name in order}
+        rows.append({name: rates[name] for name in loops})
+        print("  ".join(f"{name} {rate:.1f}" for name, rate in rows[-1].items()), "images/s", flush=True)
+    return rows
+
+
+def middle(values: list[float]) -> Row:
+    """Median, least and largest."""
+    return {"median": median(values), "least": min(values), "largest": max(values)}
+
+
+def ratios(rows: list[Row]) -> Row:
+    """stellarfm's rate over each other's, turn by turn."""
+    return {name: middle([row["stellarfm"] / row[name] for row in rows]) for name in rows[0] if name != "stellarfm"}
+
+
+def breakdown(setting: Setting, *, repeats: int) -> Row:
+    """Milliseconds of the parts of a step of ours, each on its own; medians."""
+    module = setting.module().to(setting.device)
+    learner, method = module.learner.train(), module.method
+    groups = method.parameter_groups(learner)
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
+    images = torch.from_numpy(setting.images[: setting.recipe.batch_size]).to(setting.device)
+    generator = torch.Generator(setting.device).manual_seed(0)
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        start = setting.now()
+        result = work()
+        times.setdefault(name, []).append(1e3 * (setting.now() - start))
+        return result
+
+    for step in range(repeats + 1):
+        views = timed("views", lambda: method.views(images, generator=generator))
+        with setting.autocast():
+            loss = timed("forward, with losses", lambda: method.losses(learner, views, step=step))["loss"]  # noqa: B023
+        timed("backward", loss.backward)
+        timed("clipping", lambda: method.before_optimizer(learner, step=step))  # noqa: B023
+        timed("optimiser", optimizer.step)
+        timed("teacher average", lambda: method.after_step(learner, step=step))  # noqa: B023
+        optimizer.zero_grad(set_to_none=True)
+        if step == 0:
+            times.clear()
+    parts = {name: median(values) for name, values in times.items()}
+    return {**parts, "forward and backward, bare": 1e3 * Bare(setting).seconds(repeats)}
+
+
+def memory(name: str) -> float:
+    """Largest memory of a process on the CPU that runs one loop, in MB."""
+    own = [word for word in sys.argv[1:] if word != "--quick"]
+    command = [sys.executable, __file__, *own, "--only", name]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(found.stdout.split()[-1])
+
+
+def only(setting: Setting, name: str) -> None:
+    """A few steps of one loop, then print the memory of this process."""
+    LOOPS[name](setting).seconds(2)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+def utilisation(setting: Setting, rows: list[Row]) -> Row:
+    """Share of the device's peak that the model's operations take, of the loops; empty where no peak is known."""
+    flops = count_flops(setting.names, setting.recipe)
+    found: Row = {"flops_an_image": flops}
+    if setting.device.type == "cuda":
+        card = torch.cuda.get_device_name().lower()
+        peak = next((hardware.peak for name, hardware in HARDWARE.items() if name in card), None)
+        if peak is not None:
+            found["peak"] = peak
+            found["share_of_peak"] = {
+                name: middle([row[name] for row in rows])["median"] * flops / peak for name in rows[0]
+            }
+    return found
+
+
+def machine(setting: Setting) -> Row:
+    """What ran it."""
+    gpu = torch.cuda.get_device_name() if setting.device.type == "cuda" else "none"
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "gpu": gpu,
+        "clock": "processor time" if setting.by_processor else "wall time",
+        "torch": torch.__version__,
+    }
+
+
+def in_words(found: Row) -> str:
+    """The results as Markdown."""
+    rows, setting = found["turns"], found["setting"]
+    lines = [
+        f"# Pretraining: {setting['encoder']}, recipe {setting['config']}, batch {setting['batch_size']}",
+        "",
+        ", ".join(f"{name} {value}" for name, value in found["machine"].items()),
+        "",
+        "| loop | images/s, median (range) | stellarfm is faster by | target | peak memory, MB |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for name in rows[0]:
+        rate, ratio = middle([row[name] for row in rows]), found["ratios"].get(name)
+        faster = f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['largest']:.2f})" if ratio else ""
+        target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
+        used = f"{found['memory_mb'][name]:.0f}" if name in found["memory_mb"] else ""
+        spread = f"{rate['median']:.1f} ({rate['least']:.1f} to {rate['largest']:.1f})"
+        lines.append(f"| {name} | {spread} | {faster} | {target} | {used} |")
+    share = found["utilisation"].get("share_of_peak")
+    lines += ["", f"{found['utilisation']['flops_an_image']:.3g} FLOP an image-step."]
+    if share:
+        lines += ["Of the peak: " + ", ".join(f"{name} {value:.0%}" for name, value in share.items()) + "."]
+    lines += ["", "| part of a step of ours, alone | ms |", "|:--|--:|"]
+    lines += [f"| {name} | {value:.1f} |" for name, value in found["parts_ms"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parser().parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    setting = setting_of(options)
+    if options.only:
+        only(setting, options.only)
+        return
+    rounds, steps = (2, 2) if options.quick else (options.rounds, options.steps)
+    loops, used = build(setting)
+    if not (used or options.quick):
+        used = {name: memory(name) for name in loops}
+    rows = compare(setting, loops, rounds=rounds, steps=steps)
+    found = {
+        "setting": {**setting.names, "config": options.config, "batch_size": setting.recipe.batch_size},
+        "machine": machine(setting),
+        "turns": rows,
+        "ratios": ratios(rows),
+        "utilisation": utilisation(setting, rows),
+        "parts_ms": breakdown(setting, repeats=2 if options.quick else 7),
+        "memory_mb": used,
+    }
+    print(in_words(found))
+    if options.output:
+        for ending, text in ((".json", json.dumps(found, indent=2) + "\n"), (".md", in_words(found))):
+            with new_file(options.output.with_suffix(ending), overwrite=True) as path:
+                path.write_text(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--config", default="tiny8-64", help="recipe")
+    p.add_argument("--encoder", default=None)
+    p.add_argument("--dataset", default=None)
+    p.add_argument("--batch-size", type=int)
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    p.add_argument("--threads", type=int, help="threads of torch")
+    p.add_argument("--workers", type=int, default=0, help="processes that make views for lightly, on a GPU")
+    p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--steps", type=int, default=6, help="steps a loop in a turn")
+    p.add_argument("--quick", action="store_true", help="two short turns: to see that it works")
+    p.add_argument("--output", type=Path, help="for .json and .md")
+    p.add_argument("--only", choices=LOOPS, help=argparse.SUPPRESS)
+    return p
+
+
+if __name__ == "__main__":
+    main()
