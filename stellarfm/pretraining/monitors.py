@@ -43,8 +43,14 @@ def entropy(assignments: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
     """Euclidean norm of all gradients together, a scalar; zero if there is none."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of weights that are spread over devices
+    norms = _norms([p.grad for p in parameters if p.grad is not None])
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+
+
+def _norms(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Euclidean norm of each tensor, whole also where weights are spread over devices."""
+    norms = torch._foreach_norm(tensors) if tensors else []
+    return [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]
 
 
 @torch.no_grad()
@@ -57,4 +63,4 @@ def images_differ(images: torch.Tensor) -> bool:
 def is_finite(module: nn.Module) -> bool:
     """Whether every weight and every buffer of `module` is finite."""
     tensors = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() and t.numel()]
-    return all(bool(torch.isfinite(norm)) for norm in torch._foreach_norm(tensors))
+    return not tensors or bool(torch.isfinite(torch.stack(_norms(tensors))).all())
