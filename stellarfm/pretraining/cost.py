@@ -85,12 +85,12 @@ class Cost:
         )
 
 
-def cost_of(names: dict[str, str], recipe: Recipe, *, n_labels: int = 1) -> Cost:
+def cost_of(names: dict[str, str], recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> Cost:
     """Cost of a run; see `count_flops`."""
-    return Cost(count_flops(names, recipe, n_labels=n_labels), recipe.steps * recipe.batch_size)
+    return Cost(count_flops(names, recipe, label_names=label_names), recipe.steps * recipe.batch_size)
 
 
-def count_flops(names: dict[str, str], recipe: Recipe, *, n_labels: int = 1) -> float:
+def count_flops(names: dict[str, str], recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> float:
     """Operations of one image in one step, counted by running a step on tensors that hold no data.
 
     Parameters
@@ -99,8 +99,8 @@ def count_flops(names: dict[str, str], recipe: Recipe, *, n_labels: int = 1) -> 
         Of the ``encoder`` and the ``method``.
     recipe : Recipe
         Their options, and the size of the images.
-    n_labels : int
-        Numbers that come with an image, for a method that learns from them.
+    label_names : tuple of str
+        Of the numbers that come with an image, for a method that learns from them.
 
     Returns
     -------
@@ -115,10 +115,12 @@ def count_flops(names: dict[str, str], recipe: Recipe, *, n_labels: int = 1) -> 
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = make_encoder(names, recipe)
         method = make_method(names, recipe)
+        if method.labelled:
+            method.accept_labels(label_names)
         module = method.build(encoder, image_size=recipe.size, total_steps=recipe.steps).train()
     images = torch.zeros(COUNTED, encoder.in_channels, recipe.size, recipe.size)
     views = method.views(images, generator=torch.Generator().manual_seed(recipe.seed))
-    given = {"labels": torch.zeros(COUNTED, n_labels)} if method.labelled else {}
+    given = {"labels": torch.zeros(COUNTED, len(label_names))} if method.labelled else {}
     try:
         return _count(method, module, views, given) / COUNTED
     except RuntimeError as error:

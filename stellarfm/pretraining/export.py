@@ -89,7 +89,7 @@ class Export:
     def flops(self) -> float | None:
         """Operations an image-step, or None if they cannot be counted; see `stellarfm.pretraining.cost`."""
         try:
-            return count_flops(self.plugins, self.recipe, n_labels=len(self.labels))
+            return count_flops(self.plugins, self.recipe, label_names=self.labels)
         except PretrainingError:
             return None
 

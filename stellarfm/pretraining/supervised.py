@@ -69,8 +69,6 @@ class Supervised(PretrainingMethod):
     ----------
     loss : {"gaussian", "mse"}
         What is minimised.
-    labels : int
-        Numbers that come with an image.
     dropout : float
         Share of features that are dropped before the head.
     symmetries : bool
@@ -93,7 +91,6 @@ class Supervised(PretrainingMethod):
         self,
         *,
         loss: str = "gaussian",
-        labels: int = 1,
         dropout: float = 0.1,
         symmetries: bool = True,
         mirrored_channel: int | None = None,
@@ -105,7 +102,6 @@ class Supervised(PretrainingMethod):
         stem_rate: float = 1.0,
     ) -> None:
         self.loss = loss
-        self.labels = labels
         self.dropout = dropout
         self.symmetries = symmetries
         self.mirrored_channel = mirrored_channel
@@ -114,6 +110,11 @@ class Supervised(PretrainingMethod):
         self.clip = clip
         self.layer_decay = layer_decay
         self.stem_rate = stem_rate
+        self.n_labels = 1
+
+    def accept_labels(self, names: tuple[str, ...]) -> None:
+        """All of them are learnt."""
+        self.n_labels = len(names)
 
     def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> SupervisedModule:
         """Encoder and head; checks that the options fit."""
@@ -129,7 +130,7 @@ class Supervised(PretrainingMethod):
                 f"mirrored_channel is {self.mirrored_channel}; expected one of 0 to {encoder.in_channels - 1}"
             )
         assert isinstance(encoder, nn.Module)
-        return SupervisedModule(encoder, encoder.embed_dim, labels=self.labels, dropout=self.dropout)
+        return SupervisedModule(encoder, encoder.embed_dim, labels=self.n_labels, dropout=self.dropout)
 
     def views(self, images: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """One view of each image, standardised, shape (B, C, size, size)."""
@@ -146,8 +147,6 @@ class Supervised(PretrainingMethod):
         """``loss``, and ``mse``: the squared error in units of the labels."""
         assert isinstance(module, SupervisedModule)
         assert labels is not None
-        if labels.shape[1] != self.labels:
-            raise PretrainingError(f"images come with {labels.shape[1]} labels; set labels = {labels.shape[1]}")
         mean, log_variance = module(views)
         known = labels.isfinite()
         error = (mean - torch.where(known, module.standardise(labels), 0.0)).square()

@@ -3,21 +3,82 @@
 import json
 
 import pytest
+import torch
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names
+from stellarfm.pretraining.plugins import make_encoder, make_method, plugin_names
+from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names, with_settings
+
+#: The one recipe that leaves encoder and dataset to the caller.
+TINY = {"encoder": "dinov2-vit-tiny8", "dataset": "flames"}
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipes_of_the_package_fit_the_method(name):
+def test_recipes_of_the_package_build_their_method_on_their_encoder(name):
     recipe = load_recipe(name)
-    assert set(recipe.method) <= set(registry.options(registry.get("methods", "dinov2")))
+    names = plugin_names(recipe, **({} if recipe.plugins else TINY))
+    assert set(recipe.dataset) <= set(registry.options(registry.get("datasets", names["dataset"])))
     json.dumps(recipe.as_dict())
+    with torch.device("meta"):  # shapes alone: the largest would need gigabytes
+        method = make_method(names, recipe)
+        module = method.build(make_encoder(names, recipe), image_size=recipe.size, total_steps=recipe.steps)
+    assert {p.device.type for p in module.parameters()} == {"meta"}
+    trained = sum(len(group["params"]) for group in method.parameter_groups(module))
+    assert trained == sum(p.requires_grad for p in module.parameters())
 
 
-def test_the_cpu_recipe_is_there():
-    assert "tiny8-64" in recipe_names()
+def test_the_recipes_that_were_promised():
+    assert {"tiny8-64", "small8-64", "small16-224", "base16-224", "large16-336"} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", ["small8-64", "small16-224", "base16-224", "large16-336"])
+def test_official_values(name):
+    """What ssl_default_config.yaml of facebookresearch/dinov2 says, in steps of its epochs of 1250."""
+    recipe, method = load_recipe(name), load_recipe(name).method
+    assert (recipe.steps, recipe.warmup_steps) == (100 * 1250, 10 * 1250)
+    assert recipe.peak_learning_rate == pytest.approx(0.004 * (recipe.batch_size / 1024) ** 0.5)
+    assert (recipe.weight_decay, recipe.betas, recipe.final_learning_rate) == ([0.04, 0.4], (0.9, 0.999), 1e-6)
+    assert (method["prototypes"], method["hidden"], method["bottleneck"]) == (65536, 2048, 256)
+    assert (method["momentum"], method["teacher_temperature"]) == ([0.992, 1.0], [0.04, 0.07])
+    assert (method["temperature_warmup"], method["frozen_prototypes"]) == (30 / 100, 1 / 100)
+    assert (method["layer_decay"], method["stem_rate"], method["clip"]) == (0.9, 0.2, 3.0)
+    assert (method["global_area"], method["local_area"], method["local_crops"]) == ([0.32, 1.0], [0.05, 0.32], 8)
+
+
+def test_plugins_of_a_recipe_and_of_the_caller():
+    recipe = load_recipe("small8-64")
+    assert plugin_names(recipe)["encoder"] == "dinov2-vit-small8"
+    assert plugin_names(recipe, encoder="resnet18", dataset=None)["encoder"] == "resnet18"
+    assert plugin_names(Recipe(), encoder="a", dataset="b") == {"encoder": "a", "dataset": "b", "method": "dinov2"}
+    with pytest.raises(PretrainingError, match=r"no dataset; give --dataset NAME, or a recipe that names one"):
+        plugin_names(Recipe(), encoder="a")
+
+
+def test_settings_override_a_recipe():
+    recipe = with_settings(
+        load_recipe("tiny8-64"),
+        ["training.steps=7", "method.koleo_weight = 0.5", "dataset.path=a/b.h5", 'dataset.names=["x", "y"]'],
+    )
+    assert (recipe.steps, recipe.batch_size) == (7, 32)
+    assert (recipe.method["koleo_weight"], recipe.method["global_size"]) == (0.5, 40)
+    assert recipe.dataset == {"path": "a/b.h5", "names": ["x", "y"]}
+    assert with_settings(recipe, []) == recipe
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("steps=7", "setting 'steps=7'; expected TABLE.KEY=VALUE with a table of training, encoder"),
+        ("optimiser.lr=7", "setting 'optimiser.lr=7'; expected TABLE.KEY=VALUE"),
+        ("training.steps", "expected TABLE.KEY=VALUE"),
+        ("training.step=7", "unknown key training.step"),
+        ("training.steps=many", "steps is 'many'; expected a whole number"),
+    ],
+)
+def test_settings_that_make_no_sense(setting, message):
+    with pytest.raises(PretrainingError, match=message):
+        with_settings(Recipe(), [setting])
 
 
 def write(tmp_path, text):
@@ -37,7 +98,12 @@ def test_a_file(tmp_path):
     ("text", "message"),
     [
         ("[training]\nstep = 7\n", "unknown key training.step; expected .*steps"),
-        ("[optimiser]\nlr = 1\n", "unknown key optimiser; expected dataset, encoder, method, monitors, plugins, training"),
+        ("[optimiser]\nlr = 1\n", "unknown key optimiser; expected dataset, encoder, method, monitors, plugins, trai"),
+        ("[plugins]\nencoder = 3\n", "plugins.encoder is 3; expected a name for one of encoder, dataset, method"),
+        ("[plugins]\nreader = 'fits'\n", "plugins.reader is 'fits'"),
+        ("[training]\nstrategy = 'ddp'\n", "strategy is 'ddp'; expected 'auto' or 'fsdp'"),
+        ("[training]\nrender = 'gpu'\n", "render is 'gpu'; expected 'auto' or 'workers' or 'device'"),
+        ("[training]\ncheckpoint_minutes = 0\n", "checkpoint_minutes is 0; expected a positive number"),
         ("steps = 7\n", "unknown key steps"),
         ("[training\n", "not valid TOML"),
         ("[training]\nsteps = 0\n", "steps is 0; expected at least 1"),
