@@ -7,13 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+#: What each script writes.
+FILES = {
+    "exchange.py": {"snapshot.h5", "maps.h5"},
+    "quickstart.py": {"masses.fits", "segments.fits", "overview.png"},
+}
+
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example_runs(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(script), run_name="__main__")
     assert capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"masses.fits", "segments.fits", "overview.png"}
+    assert {path.name for path in tmp_path.iterdir()} == FILES[script.name]
 
 
 def test_readme_starts_with_two_commands():

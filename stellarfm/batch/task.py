@@ -80,6 +80,7 @@ def _maps(path: Path, settings: ProjectionSettings, threads: int | None) -> MapS
         threads=threads,
     )
     _check_scale(maps, path)
+    _warn_of_coarse_gas(maps, path)
     maps.stars["source"] = Column(np.full(len(maps), path.name))
     return maps
 
@@ -94,6 +95,16 @@ def _check_scale(maps: MapSet, path: Path) -> None:
             f"{path}: the median column density of windows of {width:.3g} is {median:.3g}; "
             "expected gas dense enough to hide a star: check --width and the units of the simulation"
         ) from error
+
+
+def _warn_of_coarse_gas(maps: MapSet, path: Path) -> None:
+    """Say so if windows are smaller than what the simulation resolves."""
+    if maps.cell_size is None:
+        return
+    size, width = np.nanmedian(maps.cell_size), maps.pixel_scale * maps.column_density.shape[-1]
+    if size > width / 4:
+        facts = f"gas is resolved to {size:.3g} only, windows are {width:.3g} wide"
+        logger.warning("%s: %s; choose --width", path, facts)
 
 
 def _read(path: Path, settings: ProjectionSettings) -> Snapshot:

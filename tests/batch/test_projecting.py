@@ -253,3 +253,12 @@ def test_a_galaxy_is_no_cloud(make_snapshot, tmp_path):
         file["gas/mass"].attrs["unit"] = "1e-9 solMass"
     with pytest.raises(SnapshotError, match=r"thin.h5: the median column density of .* check --width"):
         project_snapshots([tmp_path / "thin.h5"], output=tmp_path / "maps.h5", settings=SMALL)
+
+
+def test_windows_finer_than_the_simulation_are_warned_of(snapshots, tmp_path, caplog):
+    settings = ProjectionSettings(width="0.2 pc", pixels=8, axes="z")
+    project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=settings)
+    assert "run_1.h5: gas is resolved to 0.0833 pc only, windows are 0.2 pc wide; choose --width" in caplog.text
+    caplog.clear()
+    project_snapshots(snapshots[1:2], output=tmp_path / "wide.h5", settings=SMALL)
+    assert not caplog.text
