@@ -82,3 +82,32 @@ def test_too_little_and_too_much(files):
         read("absent.fits")
     with pytest.raises(InputNotFoundError, match="absent.fits"):
         read("--column", "absent.fits")
+
+
+@pytest.fixture
+def cube(tmp_path):
+    """A spectral cube with one bright line in every pixel."""
+    axes = {1: ("RA---TAN", -0.003), 2: ("DEC--TAN", 0.003), 3: ("VRAD", 100.0)}
+    cards = {f"{key}{axis}": value for axis, pair in axes.items() for key, value in zip(("CTYPE", "CDELT"), pair)}
+    line = 5 * np.exp(-(((np.arange(40) - 20) / 4) ** 2) / 2)[:, None, None]
+    values = line + np.random.default_rng(0).normal(0, 0.1, (40, 9, 9))
+    fits.PrimaryHDU(values.astype("f4"), fits.Header({**cards, "CUNIT3": "m/s"})).writeto(tmp_path / "cube.fits")
+    return tmp_path / "cube.fits"
+
+
+def test_a_spectral_cube_in_place_of_maps(cube):
+    pytest.importorskip("spectral_cube", reason="spectral-cube is not installed (stellarfm[cubes])")
+    said = ["--brightness-unit", "K", "--column-per-intensity", "2e21 cm-2/(K km/s)", "--distance", "140 pc"]
+    maps = read(str(cube), *said)
+    assert maps.distance == 140 * u.pc
+    assert np.isclose(np.median(maps.velocity.value), 2.1, atol=0.02)  # CRPIX is 0 where it is not said
+    doubled = read(str(cube), *said, "--column-species", "H2", "--noise", "0.1 K", "--line-free", "0 to 0.8 km/s")
+    assert u.allclose(doubled.column_density, 2 * maps.column_density, rtol=0.05)
+
+
+def test_options_of_a_cube_are_for_cubes(cube, files):
+    with pytest.raises(MapError, match="is a spectral cube: say --column-per-intensity; leave it out"):
+        read(str(cube), "--column-unit", "cm-2")
+    for field in (files["field"], files["maps"]):
+        with pytest.raises(MapError, match=r"--noise was given for .* no spectral cube; leave it out"):
+            read(str(field), "--noise", "1 K")

@@ -5,8 +5,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 
-from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
-from stellarfm.readers.sources import read_sources
+from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
+from stellarfm.readers.sources import read_positions, read_sources
 
 TABLE = {"RAJ2000": [246.5, 246.6] * u.deg, "DEJ2000": [-24.5, -24.4] * u.deg, "name": ["a", "b"]}
 FORMATS = {
@@ -71,3 +71,36 @@ def test_real_tables(shared_data):
     stars = read_sources(shared_data / "fields" / "cloud-c_z.fits")
     assert len(stars) == 28
     assert stars["mass"].unit == u.solMass
+
+
+def test_positions_in_a_box(tmp_path):
+    (tmp_path / "places.csv").write_text("name,x,y,z\nhere,1,2,3\nthere,4,5,6\n")
+    table = read_positions(tmp_path / "places.csv")
+    assert table.colnames == ["star", "x", "y", "z", "name"]
+    assert list(table["star"]) == [1, 2]
+    assert u.allclose(table["y"], [2, 5] * u.pc)
+    named = QTable({"star": ["a"], **{axis: [206264.806] * u.AU for axis in "xyz"}})
+    named.write(tmp_path / "places.ecsv")
+    assert u.allclose(read_positions(tmp_path / "places.ecsv")["z"], 1 * u.pc)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("x,y\n1,2\n", MapError, "no column z among x, y"),
+        ("x,y,z\n", MapError, "the table is empty"),
+        ("x,y,z\n1,2,far\n", MapError, "column 'z' holds no numbers"),
+    ],
+)
+def test_tables_without_positions_in_a_box(tmp_path, text, error, message):
+    (tmp_path / "places.csv").write_text(text)
+    with pytest.raises(error, match=f"places.csv: {message}"):
+        read_positions(tmp_path / "places.csv")
+
+
+def test_positions_must_be_lengths(tmp_path):
+    QTable({axis: [1.0] * u.deg for axis in "xyz"}).write(tmp_path / "sky.ecsv")
+    with pytest.raises(UnitsError, match=r"sky.ecsv: column 'x' is in deg"):
+        read_positions(tmp_path / "sky.ecsv")
+    with pytest.raises(InputNotFoundError):
+        read_positions(tmp_path / "absent.csv")
