@@ -7,6 +7,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from stellarfm.cli.main import build_parser
 from stellarfm.inference.flags import flag_table
+from stellarfm.pretraining.cost import HARDWARE, cost_of
+from stellarfm.pretraining.plugins import plugin_names
+from stellarfm.pretraining.recipe import load_recipe, recipe_names
 
 
 class Commands(SphinxDirective):
@@ -20,6 +23,27 @@ class Commands(SphinxDirective):
             for action in actions
             for name, command in action.choices.items()
         ]
+
+
+class PretrainingCosts(SphinxDirective):
+    """What each recipe of the package costs, counted anew: on one H200, or if that takes no minute, on one core."""
+
+    def run(self):
+        head = ("recipe", "FLOP an image-step", "image-steps", "FLOP", "device", "hours", "kWh")
+        lines = [f"   * - {row[0]}\n" + "\n".join(f"     - {cell}" for cell in row[1:]) for row in (head, *cost_rows())]
+        return self.parse_text_to_nodes("\n".join([".. list-table::", "   :header-rows: 1", "", *lines]))
+
+
+def cost_rows():
+    """Cells of each recipe's line."""
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        names = plugin_names(recipe, **({} if recipe.plugins else {"encoder": "dinov2-vit-tiny8", "dataset": "flames"}))
+        cost = cost_of(names, recipe)
+        device = "h200" if cost.hours(HARDWARE["h200"]) > 1 / 60 else "cpu-core"
+        spent = cost.hours(HARDWARE[device]), cost.energy(HARDWARE[device])
+        numbers = (f"{cost.flops:.3g}", f"{cost.images:,}", f"{cost.total:.3g}")
+        yield f"`{name}`", *numbers, device, *(f"{value:.3g}" for value in spent)
 
 
 class MassFlags(SphinxDirective):
@@ -40,4 +64,5 @@ def section(title, text):
 def setup(app):
     app.add_directive("commands", Commands)
     app.add_directive("mass-flags", MassFlags)
+    app.add_directive("pretraining-costs", PretrainingCosts)
     return {"parallel_read_safe": True}

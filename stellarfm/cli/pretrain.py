@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,8 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> None:
         probe=_probe(args.probe, args.probe_steps, recipe),
         progress=not args.quiet,
     )
-    say(f"wrote {path}", args)
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts many processes; one speaks
+        say(f"wrote {path}", args)
 
 
 def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe | None:

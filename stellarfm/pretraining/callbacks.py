@@ -31,7 +31,7 @@ log = logging.getLogger("stellarfm")
 def tensorboard_logger(folder: Path, checkpoint: Path | None) -> Logger:
     """Lightning's logger into ``tensorboard/`` of `folder`; it forgets steps later than the checkpoint's."""
     if find_spec("tensorboard") is None:
-        raise PretrainingError("TensorBoard is not installed; `pip install tensorboard`, or leave --tensorboard out")
+        raise PretrainingError("no TensorBoard; `pip install stellarfm[tensorboard]`, or leave --tensorboard out")
     purge = int(checkpoint.stem.partition("-")[2]) + 1 if checkpoint is not None else None
     return TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge)
 

@@ -15,7 +15,7 @@ from stellarfm.pretraining.data import Batches, derived_seed
 from stellarfm.pretraining.process import quieten
 from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.schedules import cosine, warmup_cosine
-from stellarfm.pretraining.sharding import shard
+from stellarfm.pretraining.sharding import begin_moments, shard
 
 __all__ = ["PretrainingModule"]
 
@@ -122,4 +122,7 @@ class PretrainingModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over the method's groups."""
         groups = self.method.parameter_groups(self.learner)
-        return torch.optim.AdamW(groups, lr=self.recipe.peak_learning_rate, betas=self.recipe.betas, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.peak_learning_rate, betas=self.recipe.betas, fused=True)
+        if self.sharded:
+            begin_moments(optimizer)
+        return optimizer

@@ -11,14 +11,15 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from stellarfm.contracts import Encoder
 
-__all__ = ["shard", "whole_state"]
+__all__ = ["begin_moments", "shard", "whole_state"]
 
 
 def shard(learner: nn.Module, *, mesh: Any) -> None:
     """Spread the parameters of `learner` over the devices of `mesh`, in place.
 
     Each block of each encoder, each encoder and each other part that learns or follows becomes a unit: the weights of
-    one unit at a time are whole on a device (Zhao et al. 2023, arXiv:2304.11277).
+    one unit at a time are whole on a device (Zhao et al. 2023, arXiv:2304.11277), and none outside its forward and
+    backward pass: a teacher, which has no backward pass, would else stay whole and could not follow.
 
     Parameters
     ----------
@@ -30,11 +31,11 @@ def shard(learner: nn.Module, *, mesh: Any) -> None:
     for encoder in [part for part in learner.modules() if isinstance(part, Encoder)]:
         module: Any = encoder
         for block in _blocks(module):
-            fully_shard(block, mesh=mesh)
-        fully_shard(module, mesh=mesh)
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)
         register_fsdp_forward_method(module, "encode")
     for part in _rest(learner):
-        fully_shard(part, mesh=mesh)
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
@@ -55,6 +56,20 @@ def _rest(module: nn.Module) -> Iterator[nn.Module]:
             yield from _rest(child)
         else:
             yield child
+
+
+def begin_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give every parameter the moments (zero) that Adam would give it at its first step.
+
+    A spread checkpoint must hold them for all parameters, also for those that are held at the start.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
 
 
 def whole_state(module: nn.Module | Encoder) -> dict[str, torch.Tensor]:

@@ -32,6 +32,34 @@ def test_options_override_the_recipe(asked, tmp_path, capsys):
     assert "encoder.safetensors" in capsys.readouterr().err
 
 
+def test_any_setting_can_be_overridden(asked, tmp_path):
+    options = ["--config", "small8-64", "--set", "method.koleo_weight=0.3", "--set", "training.render=workers"]
+    more = ["--checkpoint-minutes", "5", "--tensorboard", "--encoder", "resnet18"]
+    assert main(["pretrain", *options, *more, "--output", str(tmp_path / "run")]) == 0
+    call = asked[0]
+    assert (call["encoder"], call["dataset"], call["tensorboard"]) == ("resnet18", None, True)
+    assert call["recipe"].plugins["dataset"] == "flames"
+    assert (call["recipe"].method["koleo_weight"], call["recipe"].render) == (0.3, "workers")
+    assert call["recipe"].checkpoint_minutes == 5
+
+
+def test_the_cost_is_printed_and_nothing_trained(asked, capsys):
+    assert main([*BASE, "--config", "tiny8-64", "--steps", "1000", "--cost", "a100", "--utilisation", "0.5"]) == 0
+    assert not asked
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image-steps", "32,000"]
+    assert float(lines[2].split()[-1]) == pytest.approx(32_000 * float(lines[1].split()[-1]), rel=0.01)
+    assert lines[3].startswith("a100")
+    assert "50% of NVIDIA A100" in lines[3]
+
+
+def test_without_an_output(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(BASE)
+    assert stop.value.code == 2
+    assert "required: --output/-o" in capsys.readouterr().err
+
+
 def test_the_other_options_are_passed_on(asked, tmp_path):
     options = ["--resume", "--init", "w.safetensors", "--devices", "2", "--quiet"]
     assert main([*BASE, *options, "--output", str(tmp_path / "run")]) == 0
@@ -50,6 +78,8 @@ def test_the_other_options_are_passed_on(asked, tmp_path):
         (["--resume", "--overwrite"], "either --resume or --overwrite"),
         (["--init", "nothing.safetensors"], "nothing.safetensors: no such file"),
         (["--devices", "0"], "devices is 0; expected at least 1"),
+        (["--set", "koleo=3"], "setting 'koleo=3'; expected TABLE.KEY=VALUE"),
+        (["--cost", "abacus"], "unknown device 'abacus'"),
     ],
 )
 def test_errors_are_one_line(options, message, tmp_path, capsys):

@@ -83,12 +83,15 @@ def steady(recipe):
 NAMES = {"encoder": "micro", "dataset": "waves", "method": "dinov2"}
 
 
-def test_two_processes_have_the_loss_curve_of_one_with_the_same_batch(tmp_path, steady, plugins):
+def test_two_processes_have_the_loss_curve_of_one_and_continue_what_it_began(tmp_path, steady, plugins):
     method = {**steady.method, "centring": "mean", "layer_decay": 0.9}
     steady = steady.replace(method=method)
     for devices in (1, 2):
         pretrain(**NAMES, output=tmp_path / str(devices), recipe=steady, devices=devices)
     assert_same_run(tmp_path / "2", tmp_path / "1")
+    pretrain(**NAMES, output=tmp_path / "more", recipe=steady.replace(max_hours=1e-9))
+    pretrain(**NAMES, output=tmp_path / "more", recipe=steady, resume=True, devices=2)
+    assert_same_run(tmp_path / "more", tmp_path / "1")
 
 
 SCRIPT = """

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from stellarfm import registry
 from stellarfm.encoders.weights import load_weights
-from stellarfm.exceptions import OutputExistsError, PluginTypeError, PretrainingError, UnknownPluginError
+from stellarfm.exceptions import ModelError, OutputExistsError, PluginTypeError, PretrainingError, UnknownPluginError
 from stellarfm.pretraining.training import pretrain
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -91,24 +92,89 @@ def test_a_signal_stops_after_the_step_at_hand_and_resume_is_exact(tmp_path, rec
 
 
 SCRIPT = """
-import sys
+import json, os, pathlib, sys
 from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.training import pretrain
-import json
 sys.path.insert(0, sys.argv[1])
-settings = json.loads(sys.argv[3])
-pretrain(encoder="micro", dataset="waves", method="dinov2", output=sys.argv[2], recipe=Recipe(**settings))
+output, recipe = pathlib.Path(sys.argv[2]), Recipe(**json.loads(sys.argv[3]))
+for images in sys.argv[4:]:
+    pathlib.Path(recipe.dataset["trap"]).write_text(images)
+    child = os.fork()
+    if child == 0:
+        pretrain(encoder="micro", dataset="waves", output=output, recipe=recipe, resume=output.exists())
+        os._exit(0)
+    killed_by = os.waitpid(child, 0)[1]
+    print(killed_by, *[path.name for path in (output / "checkpoints").glob("step*")])
 """
 
 
-def test_a_killed_run_resumes_exactly(tmp_path, recipe, undisturbed, plugins):
-    recipe = trapped(recipe, tmp_path, 42, signal.SIGKILL)
-    arguments = [sys.executable, "-c", SCRIPT, str(plugins), str(tmp_path / "run"), json.dumps(recipe.as_dict())]
-    killed = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000004.ckpt"]
+def test_a_run_that_is_killed_three_times_resumes_exactly(tmp_path, recipe, undisturbed, plugins):
+    """SIGKILL while a random image of the run is made: within a step, or as the checkpoint after it is due."""
+    first, second, third = (random.randrange(16 + 1, 32), *(random.randrange(1, 16) for _ in range(2)))
+    recipe = trapped(recipe.replace(checkpoint_steps=1), tmp_path, 0, signal.SIGKILL)
+    arguments = [plugins, tmp_path / "run", json.dumps(recipe.as_dict()), first, second, third]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    kills = [line.split() for line in done.stdout.splitlines()]
+    assert [int(status) for status, *_ in kills] == 3 * [signal.SIGKILL], (first, second, third, done.stderr)
+    steps = [int(name[5:13]) for _, name in kills]
+    assert 1 <= steps[0] <= steps[1] <= steps[2] < 6, (first, second, third)
     assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
     assert lines(tmp_path / "run") == lines(undisturbed.parent)
+
+
+def test_checkpoints_by_time(tmp_path, recipe, undisturbed):
+    frequent = recipe.replace(checkpoint_steps=100, checkpoint_minutes=1e-9)
+    trap = trapped(frequent, tmp_path, 26, signal.SIGTERM)
+    path = run(tmp_path / "run", trap)
+    made = json.loads((path.parent / "encoder.json").read_text())["training"]["steps"]
+    assert [p.name for p in (path.parent / "checkpoints").iterdir()] == [f"step-{made:08d}.ckpt"]
+    assert same(run(tmp_path / "run", trap, resume=True), undisturbed)
+
+
+def test_tensorboard_tells_the_same_story(tmp_path, recipe):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="an option")
+    run(tmp_path / "run", recipe.replace(max_hours=1e-9), tensorboard=True)
+    run(tmp_path / "run", recipe, resume=True, tensorboard=True)
+    told = events.EventAccumulator(str(tmp_path / "run/tensorboard"))
+    told.Reload()
+    assert [(e.step, pytest.approx(e.value, rel=1e-4)) for e in told.Scalars("loss")] == [
+        (row["step"], row["loss"]) for row in lines(tmp_path / "run")
+    ]
+
+
+def test_without_tensorboard(tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr("stellarfm.pretraining.callbacks.find_spec", lambda name: None)
+    with pytest.raises(PretrainingError, match="no TensorBoard; `pip install"):
+        run(tmp_path / "run", recipe, tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_made_on_the_device_are_learnt_alike(tmp_path, recipe, undisturbed):
+    """Here the device is the CPU, and `images` is what the contract gives; with labels too."""
+    assert same(run(tmp_path / "run", recipe.replace(render="device")), undisturbed)
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path, recipe, undisturbed):
+    with pytest.raises(ModelError, match="encoder.safetensors"):
+        run(tmp_path / "run", recipe, encoder="dinov2-vit-tiny8", init=undisturbed)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_may_name_its_plugins(tmp_path, recipe, undisturbed):
+    named = recipe.replace(plugins={"encoder": "micro", "dataset": "waves"})
+    assert same(pretrain(output=tmp_path / "run", recipe=named), undisturbed)
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+
+
+def test_the_card_says_what_the_run_cost(undisturbed):
+    training = json.loads((undisturbed.parent / "encoder.json").read_text())["training"]
+    assert training["flops_per_image"] > 1e6
+    assert f"{training['flops_per_image']:.3g} an image-step" in (undisturbed.parent / "README.md").read_text()
 
 
 def test_resuming_a_finished_run_changes_nothing(undisturbed, recipe):
