@@ -55,7 +55,10 @@ def setting_of(options: argparse.Namespace) -> Setting:
     recipe = load_recipe(options.config)
     method = {**recipe.method, "frozen_prototypes": 0.0}
     recipe = recipe.replace(method=method, workers=options.workers, batch_size=options.batch_size, render="workers")
-    names = plugin_names(recipe, encoder=options.encoder, dataset=options.dataset, method=None)
+    usual = {"encoder": "dinov2-vit-tiny8", "dataset": "flames", **recipe.plugins}
+    names = plugin_names(
+        recipe, encoder=options.encoder or usual["encoder"], dataset=options.dataset or usual["dataset"]
+    )
     return Setting.make(names, recipe, torch.device(options.device))
 
 
