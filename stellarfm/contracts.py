@@ -165,9 +165,12 @@ class PretrainingMethod(ABC):
     ----------
     labelled : bool
         Whether `losses` needs the labels of a `LabelledDataset`.
+    example_labels : tuple of str
+        Names of labels that it accepts, for whoever wants to try it: the checks of `stellarfm.testing`, say.
     """
 
     labelled: bool = False
+    example_labels: ClassVar[tuple[str, ...]] = ("label",)
 
     def accept_labels(self, names: tuple[str, ...]) -> None:
         """Told the `label_names` of the dataset before `build`, if the method is `labelled`.

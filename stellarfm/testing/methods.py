@@ -24,7 +24,6 @@ class MethodConformance(Conformance):
     contract = PretrainingMethod
     image_size: ClassVar[int] = 32
     total_steps: ClassVar[int] = 4
-    label_names: ClassVar[tuple[str, ...]] = ("label",)
 
     def make_encoder(self) -> Any:
         """A small encoder."""
@@ -37,18 +36,18 @@ class MethodConformance(Conformance):
             encoder = self.make_encoder()
             method = self.make()
             if method.labelled:
-                method.accept_labels(self.label_names)
+                method.accept_labels(method.example_labels)
             module = method.build(encoder, image_size=self.image_size, total_steps=self.total_steps)
             return method, module, torch.rand(4, encoder.in_channels, self.image_size, self.image_size)
 
     def labels(self, method: Any, count: int) -> dict[str, torch.Tensor]:
         """Labels of so many images, under the name by which `losses` takes them; nothing for a method without labels.
 
-        Override it where random numbers in [0, 1) make no sense, and `label_names` where an image has other labels.
+        Override it where random numbers in [0, 1) make no sense; their names are the method's `example_labels`.
         """
         if not method.labelled:
             return {}
-        return {"labels": torch.rand(count, len(self.label_names), generator=torch.Generator().manual_seed(1))}
+        return {"labels": torch.rand(count, len(method.example_labels), generator=torch.Generator().manual_seed(1))}
 
     def train(self, method: Any, module: torch.nn.Module, images: torch.Tensor, steps: int) -> None:
         """Optimise with AdamW as the training loop does, over the hooks of the method."""

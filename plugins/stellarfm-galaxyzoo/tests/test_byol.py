@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from stellarfm_galaxyzoo.byol import ByolHybrid, byol_loss, hybrid_weight
+from stellarfm_galaxyzoo.columns import question_numbers
+from stellarfm_galaxyzoo.views import Augmentation, colour_jitter, crop, grey
 
 from stellarfm import registry
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.training import pretrain
 from stellarfm.testing import MethodConformance
-from stellarfm_galaxyzoo.byol import ByolHybrid, byol_loss, hybrid_weight
-from stellarfm_galaxyzoo.columns import question_numbers
-from stellarfm_galaxyzoo.views import Augmentation, colour_jitter, crop, grey
 
 NAMES = ("bar-x_yes", "bar-x_no", "arms-x_1", "arms-x_2", "arms-x_3")
 SMALL = {"hidden": 32, "projection": 16}
@@ -28,15 +29,9 @@ class Arm(MethodConformance):
     def make_encoder(self):
         return registry.create("encoders", "resnet18")
 
-    def make(self, **changes):
-        method = super().make(**changes)
-        if method.labelled:
-            method.accept_labels(NAMES)
-        return method
-
     def labels(self, method, count):
         generator = torch.Generator().manual_seed(1)
-        return {"labels": torch.randint(5, (count, 5), generator=generator).float()} if method.labelled else {}
+        return {"labels": torch.randint(5, (count, 2), generator=generator).float()} if method.labelled else {}
 
 
 class TestHybrid(Arm):
@@ -184,12 +179,13 @@ def test_arms_train_with_the_program_and_resume_to_the_bit(arm, tmp_path):
     names = {"encoder": "dinov2-vit-tiny8", "dataset": "galaxyzoo-synthetic", "method": "byol-hybrid"}
 
     def weights(folder, recipe=recipe, **options):
-        return pretrain(output=folder, recipe=recipe, progress=False, **names, **options).read_bytes()
+        return load_file(pretrain(output=folder, recipe=recipe, progress=False, **names, **options))
 
     whole = weights(tmp_path / "whole")
     weights(tmp_path / "broken", recipe.replace(max_hours=1e-9))
     assert [path.stem for path in (tmp_path / "broken/checkpoints").iterdir()] == ["step-00000001"]
-    assert weights(tmp_path / "broken", resume=True) == whole
+    resumed = weights(tmp_path / "broken", resume=True)
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert (tmp_path / "broken/log.csv").read_text().splitlines()[-1].startswith("4,")
 
 

@@ -1,7 +1,8 @@
-from stellarfm import registry
-from stellarfm.testing import CommandConformance
 from stellarfm_galaxyzoo.command import GalaxyZooCommand
 from stellarfm_galaxyzoo.schema import CAMPAIGNS
+
+from stellarfm import registry
+from stellarfm.testing import CommandConformance
 
 
 class TestCommand(CommandConformance):

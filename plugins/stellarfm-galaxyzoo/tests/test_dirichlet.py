@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import dirichlet_multinomial
-
 from stellarfm_galaxyzoo.dirichlet import credible_interval, dirichlet_multinomial_loss, dirichlet_multinomial_terms
 from stellarfm_galaxyzoo.schema import CAMPAIGNS, Schema
 

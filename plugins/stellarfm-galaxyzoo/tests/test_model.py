@@ -4,11 +4,6 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import QTable
-
-from stellarfm import registry
-from stellarfm.cli.main import main
-from stellarfm.exceptions import InputNotFoundError, ModelError
-from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm_galaxyzoo.calibration import Calibration
 from stellarfm_galaxyzoo.dirichlet import credible_interval, dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.evaluation import coverage_of_votes, evaluate, reliability
@@ -16,10 +11,17 @@ from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels, finetune, thaw
 from stellarfm_galaxyzoo.frozen import LinearHead, NeighbourHead, cross_fit
 from stellarfm_galaxyzoo.model import GalaxyModel, features_of
+from stellarfm_galaxyzoo.probe import VoteProbe
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.survey import SyntheticSurvey
 
+from stellarfm import registry
+from stellarfm.cli.main import main
+from stellarfm.exceptions import InputNotFoundError, ModelError
+from stellarfm.inference.frozen import FrozenEncoder
+
 SCHEMA = Schema.load("dr5")
+TUNE = ("finetune", "CAT", "--encoder", "resnet18", "--schema", "dr5", "--output", "m")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_posteriors_hold_the_true_shares(kind, truth):
 
 
 def test_calibration_mends_what_is_too_sure(truth):
-    _, k, _, k_test, a, a_test, *_ = split(truth[0], truth[1], truth[2], truth[3])[:1] + split(*truth[1:])
+    k, k_test, a, a_test, *_ = split(*truth[1:])
     wrong, wrong_test = 4 * a, 4 * a_test
     calibration = Calibration.fit(wrong, k, SCHEMA)
     assert calibration.certainty == pytest.approx(np.full(10, 0.25), rel=0.5)
@@ -71,7 +73,7 @@ def test_calibration_without_votes_changes_nothing():
 
 
 def test_linear_head_finds_the_truth(truth):
-    x, x_test, k, k_test, a, a_test, *_ = split(*truth)
+    x, x_test, k, k_test, _, a_test, *_ = split(*truth)
     head, _ = cross_fit("linear", x, k, SCHEMA)
     index = torch.as_tensor(SCHEMA.question_of)
     best, found, ignorant = (
@@ -284,6 +286,29 @@ def test_features_do_not_depend_on_the_batch():
     encoder = FrozenEncoder.random("resnet18", image_size=16).module
     one = features_of(encoder, SyntheticSurvey(size=16, count=1))
     assert features_of(encoder, survey)[:1] == pytest.approx(one, abs=1e-5)
+
+
+def test_a_run_asks_how_well_neighbours_foretell_votes(tmp_path):
+    from stellarfm.pretraining.probing import Probe
+    from stellarfm.pretraining.recipe import Recipe
+    from stellarfm.pretraining.training import pretrain
+
+    probe = VoteProbe(SyntheticSurvey(size=16, count=30, labelled=0.8, first=1000), count=30)
+    recipe = Recipe(
+        steps=2, batch_size=8, size=16, workers=0, torch_threads=1, log_steps=1, method={"hidden": 8, "projection": 8}
+    )
+    pretrain(
+        output=tmp_path / "run",
+        encoder="dinov2-vit-tiny8",
+        dataset="galaxyzoo-synthetic",
+        method="byol-hybrid",
+        recipe=recipe,
+        probe=Probe(ask=probe, every=1, about=probe.about),
+        progress=False,
+    )
+    lines = (tmp_path / "run" / "probe.csv").read_text().splitlines()
+    assert lines[0] == "step,images,gain,error"
+    assert len(lines) == 4
 
 
 def test_linear_head_of_standardised_features():

@@ -2,10 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
-
-from stellarfm.exceptions import InputNotFoundError
 from stellarfm_galaxyzoo.exceptions import SchemaError
 from stellarfm_galaxyzoo.schema import CAMPAIGNS, Answer, Question, Schema
+
+from stellarfm.exceptions import InputNotFoundError
 
 #: Campaign -> questions and answers (arXiv:2206.11927).
 TOTALS = {"dr12": (10, 30), "dr5": (10, 34), "dr8": (10, 34), "gz2": (10, 30), "hubble": (13, 40), "candels": (12, 38)}

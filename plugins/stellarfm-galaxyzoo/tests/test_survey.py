@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-
-from stellarfm.testing import DatasetConformance
 from stellarfm_galaxyzoo.catalogue import Catalogue
 from stellarfm_galaxyzoo.exceptions import CatalogueError, SchemaError
 from stellarfm_galaxyzoo.images import read_image
 from stellarfm_galaxyzoo.profiles import Galaxy, render
 from stellarfm_galaxyzoo.survey import SyntheticSurvey
 from stellarfm_galaxyzoo.volunteers import is_ring
+
+from stellarfm.testing import DatasetConformance
 
 PLAIN = Galaxy(
     bulge=0.2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -128,6 +128,8 @@ class ByolHybrid(PretrainingMethod):
     layer_decay : float
         Factor on the learning rate from each layer of the encoder to the one before it; 1 switches it off.
     """
+
+    example_labels: ClassVar[tuple[str, ...]] = ("ring_yes", "ring_no")
 
     def __init__(
         self,

@@ -135,7 +135,7 @@ def reliability(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *
 def _volunteers(votes: np.ndarray, schema: Schema) -> np.ndarray:
     """Number of volunteers at the root of each answer's tree, shape (N, answers)."""
     totals = schema.sums(np.asarray(votes, dtype=float))
-    root = {}
+    root: dict[int, int] = {}
     for number in schema.order:
         parents = schema.parents(number)
         root[number] = root[int(schema.question_of[parents[0]])] if parents else number

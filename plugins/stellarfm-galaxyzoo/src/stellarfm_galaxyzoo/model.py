@@ -176,7 +176,7 @@ class GalaxyModel:
         return cls(
             FrozenEncoder.load(name, options, folder / ENCODER, {}),
             HEADS[config["head"]](**load((folder / HEAD).read_bytes())),
-            Calibration(*(np.array(config["calibration"][key]) for key in ("sharpness", "certainty"))),
+            Calibration(*(np.array(config["calibration"][key]) for key in ("sharpness", "certainty", "spread"))),
             Schema.from_dict(config["schema"]),
             ImageOptions(**config["images"], scales=None if scales is None else tuple(scales)),
             config["training"],

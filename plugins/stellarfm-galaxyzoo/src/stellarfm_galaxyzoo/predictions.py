@@ -14,7 +14,7 @@ __all__ = ["prediction_table"]
 
 
 def prediction_table(
-    ids: Sequence[str],
+    ids: Sequence[str] | np.ndarray,
     concentrations: np.ndarray,
     schema: Schema,
     *,

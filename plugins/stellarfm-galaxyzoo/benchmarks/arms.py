@@ -1,0 +1,320 @@
+"""The four arms at several label budgets: on the synthetic survey, and on real ring galaxies.
+
+    python arms.py --output runs/arms                     the whole experiment; hours on two cores
+    python arms.py --output runs/arms-quick --quick       the same code, minutes
+    python arms.py --output runs/arms --real ../../../../shared/data/galaxies   also the real galaxies
+
+Every run is kept under the output folder; what is there is not made again, so a killed experiment continues. Tables are
+printed from ``results.jsonl`` and written beside it.
+
+Task: is there a ring? As many rings as not, so that chance is 0.5. ``direct`` trains the encoder and a head on the
+labels alone, from scratch; the other arms were pretrained on the survey, without a label of the task, and are then read
+by a linear head (``frozen``) or fine-tuned whole (``tuned``). On real galaxies the pretraining sees all images, also
+those that are tested on, but no ring label; votes are those of the 58 galaxies that have some. Intervals are 95 %
+bootstrap intervals over the tested galaxies, after averaging over seeds; differences are paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.table import QTable, Table
+from stellarfm_galaxyzoo.catalogue import Catalogue, read_table
+from stellarfm_galaxyzoo.dirichlet import credible_interval
+from stellarfm_galaxyzoo.evaluation import evaluate
+from stellarfm_galaxyzoo.finetuning import Subset, Tuning, finetune
+from stellarfm_galaxyzoo.model import FileImages, ImageOptions
+from stellarfm_galaxyzoo.schema import Schema
+from stellarfm_galaxyzoo.survey import SyntheticSurvey
+from stellarfm_galaxyzoo.volunteers import is_ring
+
+from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.training import pretrain
+
+PRETRAINED = {
+    "pretrained": {"contrastive": False},
+    "contrastive": {"supervised": False},
+    "hybrid": {},
+}
+RINGS = Schema.load("rings")
+CAMPAIGNS = ("dr5", "gz2")
+#: Galaxies of the survey behind those that encoders are pretrained on.
+POOL_FIRST, POOL = 1_000_000, 12_000
+#: Raw names of Galaxy Zoo 2 -> answers of the schema; the ring vote of task 08 is left out.
+GZ2 = {
+    "t01_smooth_or_features": ("smooth-or-featured", "smooth", "featured-or-disk", "artifact"),
+    "t02_edgeon": ("disk-edge-on", "yes", "no"),
+    "t03_bar": ("bar", "yes", "no"),
+    "t04_spiral": ("has-spiral-arms", "yes", "no"),
+    "t05_bulge_prominence": ("bulge-size", "no", "just-noticeable", "obvious", "dominant"),
+    "t07_rounded": ("how-rounded", "round", "in-between", "cigar"),
+    "t09_bulge_shape": ("bulge-shape", "round", "boxy", "no-bulge"),
+    "t10_arms_winding": ("spiral-winding", "tight", "medium", "loose"),
+    "t11_arms_number": ("spiral-arm-count", "1", "2", "3", "4", "more-than-4", "cant-tell"),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is."""
+
+    size: int = 48
+    galaxies: int = 3000
+    steps: int = 800
+    batch: int = 64
+    tuning_steps: int = 150
+    budgets: tuple[int, ...] = (50, 200, 750)
+    seeds: int = 3
+    tested: int = 600
+    real_steps: int = 300
+    real_budgets: tuple[int, ...] = (100, 376)
+
+
+QUICK = Scale(
+    size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, budgets=(20, 40), seeds=2, tested=60, real_steps=6,
+    real_budgets=(40,),
+)  # fmt: skip
+
+
+class Results:
+    """Lines of JSON, one a run, each with a key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows = {json.loads(line)["key"]: json.loads(line) for line in lines}
+
+    def once(self, key: str, make) -> dict:
+        """The result of a key; made if it is not there."""
+        if key not in self.rows:
+            start = time.monotonic()
+            self.rows[key] = {"key": key, **make(), "minutes": round((time.monotonic() - start) / 60, 2)}
+            with self.path.open("a") as file:
+                file.write(json.dumps(self.rows[key]) + "\n")
+            print(f"{key}: {self.rows[key]['minutes']} min", flush=True)
+        return self.rows[key]
+
+
+def encoder_of(arm: str, folder: Path, scale: Scale, encoder: str, dataset: str, options: dict, steps: int) -> Path:
+    """A pretraining run, continued or begun if it is not complete."""
+    recipe = Recipe(
+        steps=steps,
+        batch_size=scale.batch,
+        size=scale.size,
+        learning_rate=1e-3,
+        warmup_steps=steps // 10,
+        weight_decay=(0.01, 0.01),
+        precision="32-true",
+        checkpoint_steps=max(steps // 8, 1),
+        workers=0,
+        torch_threads=torch.get_num_threads(),
+        dataset=options,
+        method=PRETRAINED[arm],
+    )
+    run = folder / arm
+    if (run / "checkpoints" / f"step-{steps:08d}.ckpt").exists():
+        return run
+    begun = any((run / "checkpoints").glob("step-*.ckpt"))
+    pretrain(
+        output=run, encoder=encoder, dataset=dataset, method="byol-hybrid", recipe=recipe, resume=begun,
+        overwrite=run.exists() and not begun, progress=False,
+    )  # fmt: skip
+    return run
+
+
+def ring_sample(scale: Scale) -> tuple[SyntheticSurvey, np.ndarray, np.ndarray, np.ndarray]:
+    """Galaxies behind the pretrained ones, balanced: survey, votes, rows to learn from and rows to test on."""
+    survey = SyntheticSurvey(size=scale.size, count=POOL, schema=("rings",), labelled=1.0, first=POOL_FIRST)
+    rings = np.array([is_ring(survey.galaxy(index)) for index in range(POOL)])
+    votes = np.stack([rings, ~rings], axis=1).astype(np.float32)
+    half, learned = scale.tested // 2, max(scale.budgets)
+    yes, no = np.flatnonzero(rings), np.flatnonzero(~rings)
+    test = np.concatenate([yes[:half], no[:half]])
+    train = np.concatenate([yes[half : half + learned], no[half : half + learned]])
+    assert len(yes) >= half + learned, "too few rings: raise POOL"
+    return survey, votes, train, test
+
+
+def correct(model, source, rows: np.ndarray, votes: np.ndarray) -> list[int]:
+    """Whether each tested galaxy is told right."""
+    found = model.concentrations(Subset(source, rows))
+    return (found.argmax(axis=1) == votes[rows].argmax(axis=1)).astype(int).tolist()
+
+
+def balanced(votes: np.ndarray, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` rows, half of them rings."""
+    order = np.random.default_rng(seed).permutation(rows)
+    ring = votes[order, 0] > 0
+    return np.concatenate([order[ring][: count // 2], order[~ring][: count - count // 2]])
+
+
+def synthetic(folder: Path, scale: Scale, encoder: str, results: Results) -> None:
+    """Rings of the synthetic survey, and the votes whose truth is known."""
+    options = {"count": scale.galaxies, "schema": list(CAMPAIGNS), "labelled": 0.5}
+    runs = {
+        arm: encoder_of(arm, folder / "synthetic", scale, encoder, "galaxyzoo-synthetic", options, scale.steps)
+        for arm in PRETRAINED
+    }
+    survey, votes, train, test = ring_sample(scale)
+    for budget in scale.budgets:
+        for seed in range(scale.seeds):
+            rows = balanced(votes, train, budget, seed)
+            for arm, mode in modes():
+                key = f"synthetic rings {budget} {seed} {arm} {mode}"
+                results.once(key, lambda a=arm, m=mode, r=rows, s=seed: {
+                    "correct": correct(learn(survey, votes, r, runs.get(a, encoder), m, scale, s), survey, test, votes)
+                })  # fmt: skip
+    voted = SyntheticSurvey(
+        size=scale.size, count=max(scale.budgets) + scale.tested, schema=CAMPAIGNS, labelled=1.0, first=2 * POOL_FIRST
+    )
+    labels = np.stack([voted.label(index) for index in range(len(voted))])
+    for arm, run in {"random": encoder, **runs}.items():
+        results.once(f"synthetic votes {arm}", lambda r=run: vote_scores(voted, labels, r, max(scale.budgets)))
+
+
+def modes() -> list[tuple[str, str]]:
+    """Arms and how their encoders are used."""
+    return [("direct", "tuned"), *((arm, mode) for arm in PRETRAINED for mode in ("frozen", "tuned"))]
+
+
+def learn(source, votes: np.ndarray, rows: np.ndarray, encoder: str | Path, mode: str, scale: Scale, seed: int):
+    """A model of the ring task."""
+    tuning = Tuning(layers=0 if mode == "frozen" else None, steps=scale.tuning_steps)
+    return finetune(Subset(source, rows), votes[rows], RINGS, encoder=encoder, tuning=tuning, seed=seed)
+
+
+def vote_scores(survey: SyntheticSurvey, votes: np.ndarray, encoder: str | Path, learned: int) -> dict:
+    """Scores of a frozen linear head on votes, against votes and against the truth."""
+    train, test = np.arange(learned), np.arange(learned, len(survey))
+    model = finetune(Subset(survey, train), votes[train], survey.schema, encoder=encoder)
+    found = model.concentrations(Subset(survey, test))
+    table = evaluate(found, votes[test], survey.schema)[-1]
+    shares = np.stack([survey.fractions(int(index)) for index in test])
+    low, high = credible_interval(found, survey.schema, level=0.9)
+    asked = survey.schema.sums(votes[test])[:, survey.schema.question_of] > 0
+    inside = (shares > low) & (shares < high)
+    return {
+        "loss": float(table["loss"]),
+        "uniform_loss": float(table["uniform_loss"]),
+        "error": float(np.abs(survey.schema.fractions(found) - shares)[asked].mean()),
+        "coverage_of_votes": float(table["coverage_90"]),
+        "coverage_of_truth": float(inside[asked].mean()),
+    }
+
+
+def real_catalogue(source: Path, folder: Path) -> tuple[Path, np.ndarray]:
+    """The real galaxies with votes under the schema's names; the path of the table, and whether each has a ring."""
+    raw = read_table(source / "catalogue.csv")
+    table = Table({"id_str": raw["id_str"]})
+    table["file_loc"] = [str((source / word).resolve()) for word in raw["file_loc"]]
+    for name in Schema.load("dr5").columns:
+        if name in raw.colnames:
+            table[name] = raw[name]
+    for task, (question, *answers) in GZ2.items():
+        for name, answer in zip([c for c in raw.colnames if c.startswith(f"gz2raw_{task}_")], answers, strict=True):
+            table[f"{question}-gz2_{answer}"] = raw[name]
+    table.write(folder / "real.csv", overwrite=True)
+    return folder / "real.csv", np.asarray(raw["ring"]) > 0
+
+
+def real(source: Path, folder: Path, scale: Scale, encoder: str, results: Results) -> None:
+    """Rings of real galaxies: five fixed folds, encoders pretrained on the real images or on the synthetic survey."""
+    path, rings = real_catalogue(source.resolve(), folder)
+    options = {"catalogue": str(path), "schema": list(CAMPAIGNS)}
+    runs = {
+        arm: encoder_of(arm, folder / "real", scale, encoder, "galaxyzoo", options, scale.real_steps)
+        for arm in PRETRAINED
+    }
+    images = FileImages(Catalogue.read(path, RINGS).paths, ImageOptions(size=scale.size))
+    votes = np.stack([rings, ~rings], axis=1).astype(np.float32)
+    fold = np.empty(len(rings), int)
+    for kind in (rings, ~rings):
+        fold[kind] = np.random.default_rng(0).permutation(int(kind.sum())) % 5
+    for budget in scale.real_budgets:
+        for arm, mode in [*modes(), *((f"{arm} on synthetic", "frozen") for arm in PRETRAINED)]:
+            start = runs.get(arm, encoder)
+            if arm.endswith("on synthetic"):
+                start = folder / "synthetic" / arm.split()[0]
+            results.once(f"real rings {budget} 0 {arm} {mode}", lambda s=start, m=mode, b=budget: {
+                "correct": folds(images, votes, fold, b, s, m, scale)
+            })  # fmt: skip
+
+
+def folds(images, votes: np.ndarray, fold: np.ndarray, budget: int, encoder, mode: str, scale: Scale) -> list[int]:
+    """Whether each galaxy is told right by the model that did not learn from its fold."""
+    right = np.zeros(len(votes), int)
+    for number in range(5):
+        rows, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        chosen = balanced(votes, rows, min(budget, len(rows)), number)
+        right[test] = correct(learn(images, votes, chosen, encoder, mode, scale, number), images, test, votes)
+    return right.tolist()
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval over galaxies."""
+    draws = np.random.default_rng(0).integers(len(values), size=(4000, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
+
+
+def ring_table(rows: dict[str, dict]) -> QTable:
+    """Accuracy of each arm and budget, and by how much it differs from the direct one on the same galaxies."""
+    runs: dict[tuple, list] = {}
+    for key, row in rows.items():
+        where, task, *rest = key.split(" ", 2)
+        if task == "rings":
+            budget, _, arm_mode = rest[0].split(" ", 2)
+            runs.setdefault((where, int(budget), arm_mode), []).append(row["correct"])
+    lines = []
+    for (where, budget, arm), found in runs.items():
+        mean = np.mean(found, axis=0)
+        direct = np.mean(runs[where, budget, "direct tuned"], axis=0)
+        lines.append((where, budget, arm, len(found), *interval(mean), *interval(mean - direct)))
+    names = ("galaxies", "labels", "arm", "seeds", "accuracy", "low", "high", "minus_direct", "minus_low", "minus_high")
+    return formatted(QTable(rows=lines, names=names), names[4:])
+
+
+def vote_table(rows: dict[str, dict]) -> QTable:
+    """Scores of frozen linear heads on votes."""
+    lines = [row for key, row in rows.items() if key.startswith("synthetic votes")]
+    names = ("loss", "uniform_loss", "error", "coverage_of_votes", "coverage_of_truth")
+    table = QTable(
+        {"encoder": [row["key"].split()[-1] for row in lines], **{n: [row[n] for row in lines] for n in names}}
+    )
+    return formatted(table, names)
+
+
+def formatted(table: QTable, names: tuple[str, ...]) -> QTable:
+    """Three digits."""
+    for name in names:
+        table[name].info.format = ".3f"
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--real", type=Path, help="folder of the real galaxies (catalogue.csv, images)")
+    parser.add_argument("--encoder", default="resnet18", help="name of an encoder (default: resnet18)")
+    parser.add_argument("--quick", action="store_true", help="a tiny version that shows that everything runs")
+    args = parser.parse_args()
+    scale = QUICK if args.quick else Scale()
+    args.output.mkdir(parents=True, exist_ok=True)
+    results = Results(args.output / "results.jsonl")
+    synthetic(args.output, scale, args.encoder, results)
+    if args.real is not None:
+        real(args.real, args.output, scale, args.encoder, results)
+    print(f"\n{scale}, {args.encoder}\n")
+    for name, table in (("rings", ring_table(results.rows)), ("votes", vote_table(results.rows))):
+        table.write(args.output / f"{name}.csv", format="ascii.csv", overwrite=True)
+        print("\n".join(table.pformat(max_lines=-1, max_width=-1)), "\n")
+
+
+if __name__ == "__main__":
+    main()
