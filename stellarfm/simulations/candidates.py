@@ -17,10 +17,11 @@ __all__ = ["Candidates", "StarGrid", "candidates"]
 _CHUNK = 2**14
 _MOST_PAIRS = 2**22
 _MOST_BINS = 64
+_FINE = 32
 
 
 class StarGrid(NamedTuple):
-    """Stars sorted into bins over the box.
+    """Stars sorted into bins over the box, and a finer map of where any of them wants gas.
 
     Attributes
     ----------
@@ -28,22 +29,26 @@ class StarGrid(NamedTuple):
         pc, shape (K, 3).
     reach : ndarray
         How far around each star gas is wanted along the axes, pc, shape (3,).
-    lower, bin_size, period : ndarray
-        pc, shape (3,).
+    lower, upper, period : ndarray
+        The box, pc, shape (3,).
     n_bins : ndarray
         Bins along the axes, int, shape (3,).
     first, members : ndarray
         The stars of bin b are ``members[first[b] : first[b + 1]]``.
+    near : ndarray
+        Boolean, shape 3 * (_FINE,): whether an element centred there may reach a window, if half its side is no more
+        than half that of these bins.
     """
 
     centre: np.ndarray
     reach: np.ndarray
     lower: np.ndarray
-    bin_size: np.ndarray
+    upper: np.ndarray
     period: np.ndarray
     n_bins: np.ndarray
     first: np.ndarray
     members: np.ndarray
+    near: np.ndarray
 
     @classmethod
     def of(cls, windows: Windows, box: Box) -> StarGrid:
@@ -54,7 +59,20 @@ class StarGrid(NamedTuple):
         flat = np.ravel_multi_index(tuple(place.T), tuple(n_bins))
         members = np.argsort(flat, kind="stable")
         first = np.searchsorted(flat[members], np.arange(n_bins.prod() + 1))
-        return cls(windows.centre, windows.reach, box.lower, side / n_bins, box.period, n_bins, first, members)
+        return cls(windows.centre, windows.reach, *box, n_bins, first, members, _near(windows, box))
+
+
+def _near(windows: Windows, box: Box) -> np.ndarray:
+    """Fine bins that the windows, grown by half a bin on all sides, touch."""
+    near = np.zeros(3 * (_FINE,), dtype=np.bool_)
+    size = (box.upper - box.lower) / _FINE
+    low = np.floor((windows.centre - windows.reach - box.lower) / size - 0.5).astype(int)
+    high = np.floor((windows.centre + windows.reach - box.lower) / size + 0.5).astype(int)
+    for star in range(len(windows.centre)):
+        ranges = [np.arange(low[star, k], high[star, k] + 1) for k in range(3)]
+        wrapped = [r % _FINE if box.period[k] else np.clip(r, 0, _FINE - 1) for k, r in enumerate(ranges)]
+        near[np.ix_(*wrapped)] = True
+    return near
 
 
 class Candidates(NamedTuple):
@@ -139,21 +157,35 @@ def visit(
     elements: np.ndarray,
 ) -> None:
     """Count the pairs of elements ``start`` to ``stop`` by star in `place`; write them there if `elements` has room."""
-    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    centre, reach, lower, upper, period, n_bins, begin, members, near = grid
+    first, last, scale = np.empty(3, np.int64), np.empty(3, np.int64), _FINE / (upper - lower)
     for e in range(start, stop):
+        if is_far(near, lower, scale, position, e, margin[e]):
+            continue
         for k in range(3):
-            first[k], last[k] = bins(grid, k, position[e, k], margin[e])
+            size = (upper[k] - lower[k]) / n_bins[k]
+            first[k], last[k] = bins(position[e, k] - lower[k], reach[k] + margin[e], size, n_bins[k], period[k])
         for i in range(first[0], last[0]):
             for j in range(first[1], last[1]):
-                row = wrapped(i, grid.n_bins[0]) * grid.n_bins[1] + wrapped(j, grid.n_bins[1])
+                row = wrapped(i, n_bins[0]) * n_bins[1] + wrapped(j, n_bins[1])
                 for k in range(first[2], last[2]):
-                    b = row * grid.n_bins[2] + wrapped(k, grid.n_bins[2])
-                    for m in range(grid.first[b], grid.first[b + 1]):
-                        star = grid.members[m]
-                        if meets(grid, star, position[e], margin[e]):
+                    b = row * n_bins[2] + wrapped(k, n_bins[2])
+                    for m in range(begin[b], begin[b + 1]):
+                        if meets(centre, members[m], reach, period, position, e, margin[e]):
                             if elements.size:
-                                elements[place[star]] = e
-                            place[star] += 1
+                                elements[place[members[m]]] = e
+                            place[members[m]] += 1
+
+
+@njit(cache=True, nogil=True)
+def is_far(near: np.ndarray, lower: np.ndarray, scale: np.ndarray, position: np.ndarray, e: int, margin: float) -> bool:
+    """Whether a small element is in a fine bin that no window comes near; large ones are never called far."""
+    if margin * max(scale[0], scale[1], scale[2]) > 0.5:
+        return False
+    i = min(max(int((position[e, 0] - lower[0]) * scale[0]), 0), _FINE - 1)
+    j = min(max(int((position[e, 1] - lower[1]) * scale[1]), 0), _FINE - 1)
+    k = min(max(int((position[e, 2] - lower[2]) * scale[2]), 0), _FINE - 1)
+    return not near[i, j, k]
 
 
 @njit(cache=True, nogil=True)
@@ -163,24 +195,29 @@ def wrapped(i: int, n: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def bins(grid: StarGrid, axis: int, x: float, margin: float) -> tuple[int, int]:
+def bins(x: float, reach: float, size: float, n: int, period: float) -> tuple[int, int]:
     """Bins along one axis whose stars an element may reach; beyond a periodic border they count on, but none twice."""
-    n = grid.n_bins[axis]
-    reach = grid.reach[axis] + margin
-    first = int(np.floor((x - reach - grid.lower[axis]) / grid.bin_size[axis]))
-    last = int(np.floor((x + reach - grid.lower[axis]) / grid.bin_size[axis])) + 1
-    if grid.period[axis] == 0:
+    first, last = int(np.floor((x - reach) / size)), int(np.floor((x + reach) / size)) + 1
+    if period == 0:
         return min(max(first, 0), n - 1), max(min(last, n), 1)
     return (0, n) if last - first >= n else (first, last)
 
 
 @njit(cache=True, nogil=True)
-def meets(grid: StarGrid, star: int, position: np.ndarray, margin: float) -> bool:
-    """Whether an element, or its nearest periodic image, touches the cuboid around a star."""
+def meets(
+    centre: np.ndarray,
+    star: int,
+    reach: np.ndarray,
+    period: np.ndarray,
+    position: np.ndarray,
+    e: int,
+    margin: float,
+) -> bool:
+    """Whether element `e`, or its nearest periodic image, touches the cuboid around a star."""
     for k in range(3):
-        distance = abs(position[k] - grid.centre[star, k])
-        if grid.period[k] > 0:
-            distance = abs(distance - grid.period[k] * np.rint(distance / grid.period[k]))
-        if distance >= grid.reach[k] + margin:
+        distance = abs(position[e, k] - centre[star, k])
+        if period[k] > 0:
+            distance = abs(distance - period[k] * np.rint(distance / period[k]))
+        if distance >= reach[k] + margin:
             return False
     return True

@@ -12,8 +12,10 @@ import numpy as np
 from numba import njit
 
 from stellarfm.simulations.cubes import aligned_cube, oblique_cube
+from stellarfm.simulations.faces import N_POLYGONS
+from stellarfm.simulations.footprint import Pixels
 from stellarfm.simulations.particles import particle
-from stellarfm.simulations.scratch import Scratch, new_scratch
+from stellarfm.simulations.polygons import MOST_VERTICES
 
 __all__ = [
     "ALIGNED",
@@ -58,20 +60,23 @@ class View(NamedTuple):
         Shape (3, 3).
     half : ndarray
         Half the sides of the window in that frame, shape (3,).
-    pixel : float
-        Side of a pixel.
+    per_pc : float
+        Pixels in a pc.
     reach, period : ndarray
         How far the window reaches along the axes of the box; periods of the box, 0 for none; shape (3,).
+    edges : ndarray
+        Those of the frame, from `stellarfm.simulations.edges.edges_of`.
     sky, slab : ndarray
-        From `kernel_tables`.
+        From `stellarfm.simulations.particles.kernel_tables`.
     """
 
     kind: int
     frame: np.ndarray
     half: np.ndarray
-    pixel: float
+    per_pc: float
     reach: np.ndarray
     period: np.ndarray
+    edges: np.ndarray
     sky: np.ndarray
     slab: np.ndarray
 
@@ -92,72 +97,70 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
     chosen : ndarray
         Indices of elements.
     """
-    scratch = new_scratch(len(sums))
-    first, last, offset = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3)
+    n = len(sums)
+    share, line, polygons = np.empty((n, n)), np.empty(n + 1), np.empty((N_POLYGONS, MOST_VERTICES, 3))
+    kind, frame, half, per_pc, reach, period, edges, sky, slab = view
+    position, reaches, sizes, masses, velocities, thermals = gas
+    half_depth = half[2] * per_pc
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
     for e in chosen:
         for k in range(3):
-            first[k], last[k] = images(gas.position[e, k] - centre[k], view.reach[k] + gas.reach[e], view.period[k])
+            first[k], last[k] = images(position[e, k] - centre[k], reach[k] + reaches[e], period[k])
         for i in range(first[0], last[0]):
             for j in range(first[1], last[1]):
                 for k in range(first[2], last[2]):
-                    offset[0] = gas.position[e, 0] - centre[0] + i * view.period[0]
-                    offset[1] = gas.position[e, 1] - centre[1] + j * view.period[1]
-                    offset[2] = gas.position[e, 2] - centre[2] + k * view.period[2]
-                    pixels = footprint(scratch, offset, gas.reach[e], view)
-                    add_element(sums, reference, scratch.share, pixels, view, gas, e)
+                    dx = position[e, 0] - centre[0] + i * period[0]
+                    dy = position[e, 1] - centre[1] + j * period[1]
+                    dz = position[e, 2] - centre[2] + k * period[2]
+                    x = (along(frame, 0, dx, dy, dz) + half[0]) * per_pc
+                    y = (along(frame, 1, dx, dy, dz) + half[1]) * per_pc
+                    depth = along(frame, 2, dx, dy, dz) * per_pc
+                    size = reaches[e] * per_pc
+                    if kind == ALIGNED:
+                        pixels = aligned_cube(share, line, x, y, depth, size, half_depth)
+                    elif kind == OBLIQUE:
+                        pixels = oblique_cube(share, line, polygons, x, y, depth, size, half_depth, frame, edges)
+                    else:
+                        pixels = particle(share, line, x, y, depth, size, half_depth, sky, slab)
+                    if pixels[0] < pixels[1]:
+                        velocity = along(frame, 2, velocities[e, 0], velocities[e, 1], velocities[e, 2])
+                        if np.isnan(reference[0]):
+                            reference[0] = velocity
+                        spread(sums, share, pixels, masses[e], velocity - reference[0], sizes[e], thermals[e])
 
 
 @njit(cache=True, nogil=True)
 def images(distance: float, reach: float, period: float) -> tuple[int, int]:
     """First and one after the last multiple of the period that brings an element within reach; none is often."""
-    if period == 0:
+    if period == 0 or abs(distance) + reach < period:
         return 0, int(abs(distance) < reach)
     return int(np.ceil((-reach - distance) / period)), int(np.floor((reach - distance) / period)) + 1
 
 
 @njit(cache=True, nogil=True)
-def footprint(scratch: Scratch, offset: np.ndarray, reach: float, view: View) -> tuple[int, int, int, int]:
-    """Fractions of an element in the pixels of a window, from its offset (pc) in the axes of the box."""
-    x = (dot(view.frame[0], offset) + view.half[0]) / view.pixel
-    y = (dot(view.frame[1], offset) + view.half[1]) / view.pixel
-    depth, half_depth = dot(view.frame[2], offset) / view.pixel, view.half[2] / view.pixel
-    reach = reach / view.pixel
-    if view.kind == ALIGNED:
-        return aligned_cube(scratch, x, y, depth, reach, half_depth)
-    if view.kind == OBLIQUE:
-        return oblique_cube(scratch, x, y, depth, reach, half_depth, view.frame)
-    return particle(scratch, x, y, depth, reach, half_depth, view.sky, view.slab)
+def along(frame: np.ndarray, row: int, x: float, y: float, z: float) -> float:
+    """Component of (x, y, z) along a row of a frame; without slices, whose references cost more to count than this."""
+    return frame[row, 0] * x + frame[row, 1] * y + frame[row, 2] * z
 
 
 @njit(cache=True, nogil=True)
-def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Scalar product of two vectors."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@njit(cache=True, nogil=True)
-def add_element(
+def spread(
     sums: np.ndarray,
-    reference: np.ndarray,
     share: np.ndarray,
-    pixels: tuple[int, int, int, int],
-    view: View,
-    gas: Gas,
-    e: int,
+    pixels: Pixels,
+    mass: float,
+    velocity: float,
+    size: float,
+    thermal: float,
 ) -> None:
-    """Spread the sums of one element over the pixels of its footprint."""
-    velocity = dot(view.frame[2], gas.velocity[e])
-    if np.isnan(reference[0]):
-        reference[0] = velocity
-    velocity -= reference[0]
-    mass, momentum = gas.mass[e], gas.mass[e] * velocity
-    square, size, thermal = momentum * velocity, gas.mass[e] * gas.size[e], gas.mass[e] * gas.thermal[e] ** 2
+    """Add the sums of one element to the pixels of its footprint."""
+    momentum, square = mass * velocity, mass * velocity * velocity
     for i in range(pixels[0], pixels[1]):
         for j in range(pixels[2], pixels[3]):
             part = share[i, j]
             sums[i, j, MASS] += part * mass
             sums[i, j, MOMENTUM] += part * momentum
             sums[i, j, SQUARE] += part * square
-            sums[i, j, SIZE] += part * size
+            sums[i, j, SIZE] += part * mass * size
             if sums.shape[2] > THERMAL:
-                sums[i, j, THERMAL] += part * thermal
+                sums[i, j, THERMAL] += part * mass * thermal * thermal

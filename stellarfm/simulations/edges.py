@@ -16,9 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.scratch import Scratch
-
-__all__ = ["cube_by_edges", "is_general"]
+__all__ = ["cube_by_edges", "edges_of", "is_general"]
 
 #: Smallest product of two components of the line of sight: rounding grows as its inverse.
 _GENERAL = 1e-3
@@ -27,78 +25,102 @@ _START, _END, _Y, _SLOPE, _WEIGHT = range(5)
 
 
 @njit(cache=True, nogil=True)
-def is_general(sight: np.ndarray) -> bool:
-    """Whether a line of sight is far enough from all faces for the sum over edges to keep twelve digits."""
-    a, b, c = abs(sight[0]), abs(sight[1]), abs(sight[2])
+def is_general(frame: np.ndarray) -> bool:
+    """Whether the line of sight of a frame is far enough from all faces for sums over edges to keep twelve digits."""
+    a, b, c = abs(frame[2, 0]), abs(frame[2, 1]), abs(frame[2, 2])
     return min(a * b, b * c, c * a) > _GENERAL
+
+
+def edges_of(frame: np.ndarray) -> np.ndarray:
+    """The edges of a cube of half side 1 and of unit mass, around the origin.
+
+    Parameters
+    ----------
+    frame : ndarray
+        Shape (3, 3), rows as in `stellarfm.simulations.sightlines`.
+
+    Returns
+    -------
+    ndarray
+        Shape (12, 5): start and end along x, y at the start, slope, weight. Zeros if the frame is not general.
+    """
+    edges = []
+    for m in range(3) if is_general(frame) else ():
+        k, n = (m + 1) % 3, (m + 2) % 3
+        reach = abs(frame[0, m])
+        slope = frame[1, m] / frame[0, m] if reach > 0 else 0.0
+        weight = reach / (frame[2, k] * frame[2, n]) / 8
+        for side_k, side_n in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            x, y, _ = side_k * frame[:, k] + side_n * frame[:, n]
+            edges.append((x - reach, x + reach, y - slope * reach, slope, -side_k * side_n * weight))
+    return np.array(edges or np.zeros((12, 5)))
 
 
 @njit(cache=True, nogil=True)
 def cube_by_edges(
-    scratch: Scratch, pixels: tuple[int, int, int, int], x: float, y: float, half: float, frame: np.ndarray
+    share: np.ndarray,
+    line: np.ndarray,
+    i0: int,
+    i1: int,
+    j0: int,
+    j1: int,
+    x: float,
+    y: float,
+    half: float,
+    edges: np.ndarray,
+    top: float,
 ) -> None:
-    """Fill the pixels of the footprint of a cell whose whole depth lies in the window.
+    """Fill the pixels of a footprint, for a cell whose whole depth lies in the window.
 
     Parameters
     ----------
-    pixels : tuple of int
-        First and one after the last of the rows and columns that it touches.
+    share, line : ndarray
+        Shapes (pixels, pixels) and (pixels + 1,).
+    i0, i1, j0, j1 : int
+        First and one after the last of the rows and columns that the cell touches.
     x, y, half : float
-        Centre and half the side, in pixels.
-    frame : ndarray
-        Shape (3, 3), its last row general.
+        Centre and half the side of the cell, in pixels.
+    edges : ndarray
+        From `edges_of`.
+    top : float
+        Largest y of a cube of half side 1: above, all edges together add nothing more, and lose digits.
     """
-    share, line, edges = scratch.share, scratch.line, scratch.edges
-    i0, i1, j0, j1 = pixels
-    top = half * (abs(frame[1, 0]) + abs(frame[1, 1]) + abs(frame[1, 2]))
-    list_edges(edges, half, frame)
+    per_pixel = 1 / half
     for i in range(i0, i1):
         for j in range(j0, j1 + 1):
             line[j] = 0
         for e in range(12):
-            start, end = max(edges[e, _START], i - x), min(edges[e, _END], i + 1 - x)
+            start = max(edges[e, _START], (i - x) * per_pixel)
+            end = min(edges[e, _END], (i + 1 - x) * per_pixel)
             if start < end:
-                add_edge(line, j0, j1, y, top, edges[e], start, end)
+                add_edge(line, j0, j1, y, per_pixel, top, edges, e, start, end)
         for j in range(j0, j1):
             part = line[j + 1] - line[j]
             share[i, j] = part if part > _DUST else 0.0
 
 
 @njit(cache=True, nogil=True)
-def list_edges(edges: np.ndarray, half: float, frame: np.ndarray) -> None:
-    """Range along x, y at its start, slope and weight of the edges of a cell of unit mass around the origin."""
-    e = 0
-    for m in range(3):
-        k, n = (m + 1) % 3, (m + 2) % 3
-        reach = half * abs(frame[0, m])
-        slope = frame[1, m] / frame[0, m] if reach > 0 else 0.0
-        weight = abs(frame[0, m]) / (frame[2, k] * frame[2, n]) / (8 * half * half * half)
-        for side_k in (-1, 1):
-            for side_n in (-1, 1):
-                x = half * (side_k * frame[0, k] + side_n * frame[0, n])
-                y = half * (side_k * frame[1, k] + side_n * frame[1, n])
-                edges[e, _START], edges[e, _END] = x - reach, x + reach
-                edges[e, _Y], edges[e, _SLOPE] = y - slope * reach, slope
-                edges[e, _WEIGHT] = -side_k * side_n * weight
-                e += 1
-
-
-@njit(cache=True, nogil=True)
 def add_edge(
-    line: np.ndarray, j0: int, j1: int, y: float, top: float, edge: np.ndarray, start: float, end: float
+    line: np.ndarray,
+    j0: int,
+    j1: int,
+    y: float,
+    per_pixel: float,
+    top: float,
+    edges: np.ndarray,
+    e: int,
+    start: float,
+    end: float,
 ) -> None:
-    """Add what lies above an edge, from `start` to `end` in x, up to each border of the pixels in y.
-
-    Above the `top` of the cell all edges together add nothing more; to sum them there would only lose digits.
-    """
-    one = edge[_Y] + edge[_SLOPE] * (start - edge[_START])
-    two = edge[_Y] + edge[_SLOPE] * (end - edge[_START])
-    low, high = min(one, two), max(one, two)
-    weight = edge[_WEIGHT] * (end - start) / 6
-    for j in range(max(j0, int(np.floor(low + y))), j1 + 1):
-        a = min(j - y, top) - low
-        b = a - (high - low)
+    """Add what lies above edge `e`, from `start` to `end` in x, up to each border of the pixels in y."""
+    one = edges[e, _Y] + edges[e, _SLOPE] * (start - edges[e, _START])
+    two = edges[e, _Y] + edges[e, _SLOPE] * (end - edges[e, _START])
+    low, rise = min(one, two), abs(two - one)
+    weight = edges[e, _WEIGHT] * (end - start) / 6
+    for j in range(max(j0, int(np.floor(low / per_pixel + y))), j1 + 1):
+        a = min((j - y) * per_pixel, top) - low
+        b = a - rise
         if b >= 0:
             line[j] += weight * (a * a + a * b + b * b)
         elif a > 0:
-            line[j] += weight * a * a * a / (high - low)
+            line[j] += weight * a * a * a / rise

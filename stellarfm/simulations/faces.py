@@ -11,20 +11,24 @@ import numpy as np
 from numba import njit
 
 from stellarfm.simulations.polygons import integral_between, range_of, split
-from stellarfm.simulations.scratch import Scratch
 
-__all__ = ["cube_by_faces"]
+__all__ = ["N_POLYGONS", "cube_by_faces"]
 
 _DUST = 1e-13
 
-#: Numbers of polygons: what is left of a face, of a row of it (two each, in turns), a pixel of that, and its depth.
+#: Polygons in use: what is left of a face, of a row of it (two each, in turns), a pixel of that, and two for its depth.
+N_POLYGONS = 7
 _FACE, _ROW, _PIXEL, _DEPTH = 0, 2, 4, 5
 
 
 @njit(cache=True, nogil=True)
 def cube_by_faces(
-    scratch: Scratch,
-    pixels: tuple[int, int, int, int],
+    share: np.ndarray,
+    room: np.ndarray,
+    i0: int,
+    i1: int,
+    j0: int,
+    j1: int,
     x: float,
     y: float,
     half: float,
@@ -36,25 +40,25 @@ def cube_by_faces(
 
     Parameters
     ----------
-    pixels : tuple of int
-        First and one after the last of the rows and columns that it touches.
+    share, room : ndarray
+        Shapes (pixels, pixels) and (N_POLYGONS, MOST_VERTICES, 3).
+    i0, i1, j0, j1 : int
+        First and one after the last of the rows and columns that the cell touches.
     x, y, half : float
-        Centre and half the side, in pixels.
+        Centre and half the side of the cell, in pixels.
     frame : ndarray
         Shape (3, 3), rows as in `stellarfm.simulations.sightlines`.
     low, high : float
         Ends of the depth of the window, from the centre of the cell.
     """
-    share = scratch.share
-    i0, i1, j0, j1 = pixels
     for i in range(i0, i1):
         for j in range(j0, j1):
             share[i, j] = 0
     for axis in range(3):
         for side in (-1, 1):
-            sign = face(scratch.polygons, axis, side * half, half, frame)
+            sign = face(room, axis, side * half, half, frame)
             if sign != 0:
-                add_face(scratch, pixels, x, y, sign, low, high)
+                add_face(share, room, i0, i1, j0, j1, x, y, sign, low, high)
     volume = 8 * half * half * half
     for i in range(i0, i1):
         for j in range(j0, j1):
@@ -81,15 +85,24 @@ def face(room: np.ndarray, axis: int, offset: float, half: float, frame: np.ndar
 
 @njit(cache=True, nogil=True)
 def add_face(
-    scratch: Scratch, pixels: tuple[int, int, int, int], x: float, y: float, sign: float, low: float, high: float
+    share: np.ndarray,
+    room: np.ndarray,
+    i0: int,
+    i1: int,
+    j0: int,
+    j1: int,
+    x: float,
+    y: float,
+    sign: float,
+    low: float,
+    high: float,
 ) -> None:
     """Add the integral of the depth over a face to each of the pixels, row by row.
 
     Pixel borders are moved to the centre of the cell, not the face to the pixels: a small cell keeps all its digits.
     """
-    room = scratch.polygons
     start, end = range_of(room, _FACE, 4, 0)
-    i0, i1 = max(pixels[0], int(np.floor(start + x))), min(pixels[1], int(np.ceil(end + x)))
+    i0, i1 = max(i0, int(np.floor(start + x))), min(i1, int(np.ceil(end + x)))
     rest, other, n_rest = _FACE, _FACE + 1, 4
     if start < i0 - x:
         _, n_rest = split(room, rest, n_rest, 0, i0 - x, _ROW, other)
@@ -98,15 +111,23 @@ def add_face(
         n_row, n_rest = split(room, rest, n_rest, 0, i + 1 - x, _ROW, other)
         rest, other = other, rest
         if n_row > 2:
-            add_row(scratch, i, n_row, pixels[2], pixels[3], y, sign, low, high)
+            add_row(share, room, i, n_row, j0, j1, y, sign, low, high)
 
 
 @njit(cache=True, nogil=True)
 def add_row(
-    scratch: Scratch, i: int, n_rest: int, j0: int, j1: int, y: float, sign: float, low: float, high: float
+    share: np.ndarray,
+    room: np.ndarray,
+    i: int,
+    n_rest: int,
+    j0: int,
+    j1: int,
+    y: float,
+    sign: float,
+    low: float,
+    high: float,
 ) -> None:
     """Add the integral of the depth over a row of a face to each of its pixels."""
-    room = scratch.polygons
     start, end = range_of(room, _ROW, n_rest, 1)
     j0, j1 = max(j0, int(np.floor(start + y))), min(j1, int(np.ceil(end + y)))
     rest, other = _ROW, _ROW + 1
@@ -117,4 +138,4 @@ def add_row(
         n_pixel, n_rest = split(room, rest, n_rest, 1, j + 1 - y, _PIXEL, other)
         rest, other = other, rest
         if n_pixel > 2:
-            scratch.share[i, j] += sign * integral_between(room, _PIXEL, n_pixel, low, high, _DEPTH)
+            share[i, j] += sign * integral_between(room, _PIXEL, n_pixel, low, high, _DEPTH)

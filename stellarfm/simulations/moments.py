@@ -24,6 +24,7 @@ from stellarfm.simulations.deposit import (
     View,
     add,
 )
+from stellarfm.simulations.edges import edges_of
 from stellarfm.simulations.particles import kernel_tables
 from stellarfm.simulations.snapshot import GasBlock, GasSource
 from stellarfm.simulations.windows import Box, Windows
@@ -79,7 +80,9 @@ def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, pool
 def _view(frame: np.ndarray, windows: Windows, box: Box, kind: str) -> View:
     aligned = np.isin(np.abs(frame), (0, 1)).all()
     how = PARTICLES if kind == "particles" else ALIGNED if aligned else OBLIQUE
-    return View(how, frame, windows.half, windows.pixel, windows.reach, box.period, *kernel_tables())
+    return View(
+        how, frame, windows.half, 1 / windows.pixel, windows.reach, box.period, edges_of(frame), *kernel_tables()
+    )
 
 
 def _gas(block: GasBlock, kind: str, *, thermal: bool) -> Gas:

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.scratch import NOWHERE, Scratch, covered
+from stellarfm.simulations.footprint import NOWHERE, Pixels, covered
 
 __all__ = ["kernel_tables", "particle"]
 
@@ -106,7 +106,8 @@ def up_to_corner(table: np.ndarray, x: float, y: float) -> float:
 
 @njit(cache=True, nogil=True)
 def particle(
-    scratch: Scratch,
+    share: np.ndarray,
+    corners: np.ndarray,
     x: float,
     y: float,
     depth: float,
@@ -114,7 +115,7 @@ def particle(
     half_depth: float,
     sky: np.ndarray,
     slab: np.ndarray,
-) -> tuple[int, int, int, int]:
+) -> Pixels:
     """A particle whose kernel reaches zero at `radius`.
 
     Where an end of the window's depth cuts the kernel, the fraction between the ends counts with the same shape on the
@@ -122,12 +123,13 @@ def particle(
 
     Parameters
     ----------
-    scratch, x, y, depth, half_depth
+    share, corners : ndarray
+        Shapes (pixels, pixels) and (pixels + 1,).
+    x, y, depth, half_depth : float
         As in `stellarfm.simulations.cubes.aligned_cube`.
     sky, slab : ndarray
         From `kernel_tables`.
     """
-    share, corners = scratch.share, scratch.line
     i0, i1 = covered(x, radius, len(share))
     j0, j1 = covered(y, radius, len(share))
     part = up_to_depth(slab, (half_depth - depth) / radius) - up_to_depth(slab, (-half_depth - depth) / radius)

@@ -10,7 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["integral_between", "range_of", "split"]
+__all__ = ["MOST_VERTICES", "integral_between", "range_of", "split"]
+
+#: A face has 4 vertices, is cut 5 times at most, and rounding can at worst add half as many at each cut.
+MOST_VERTICES = 32
 
 
 @njit(cache=True, nogil=True)

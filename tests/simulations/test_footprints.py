@@ -4,33 +4,34 @@ import numpy as np
 import pytest
 
 from stellarfm.simulations.cubes import aligned_cube, oblique_cube
-from stellarfm.simulations.edges import cube_by_edges, is_general
-from stellarfm.simulations.faces import cube_by_faces
+from stellarfm.simulations.edges import cube_by_edges, edges_of, is_general
+from stellarfm.simulations.faces import N_POLYGONS, cube_by_faces
+from stellarfm.simulations.footprint import shadow
 from stellarfm.simulations.particles import kernel_tables, particle
-from stellarfm.simulations.scratch import new_scratch
+from stellarfm.simulations.polygons import MOST_VERTICES
 from stellarfm.simulations.sightlines import direction_frames
 
 N = 12
+ROOM = np.empty((N_POLYGONS, MOST_VERTICES, 3))
 TILTED = [(1.0, tilt, tilt / 3) for tilt in (1e-15, 1e-12, 1e-9, 1e-6, 1e-3)]
 DIRECTIONS = [(1, 2, 3), (-1, 0.3, 0.2), (1, 1, 1), (0, 1, 1), (1, 1, 1e-7), *TILTED]
 
 
-def full(footprint, *place):
+def full(footprint, *arguments, n=N):
     """The whole map of an element; what is not said to be filled is not taken."""
-    scratch = new_scratch(N)
-    scratch.share[:] = np.nan
-    i0, i1, j0, j1 = footprint(scratch, *place)
-    result = np.zeros((N, N))
-    result[i0:i1, j0:j1] = scratch.share[i0:i1, j0:j1]
+    share = np.full((n, n), np.nan)
+    i0, i1, j0, j1 = footprint(share, np.empty(n + 1), *arguments)
+    result = np.zeros((n, n))
+    result[i0:i1, j0:j1] = share[i0:i1, j0:j1]
     return result
 
 
-def cube_map(frame, x, y, depth, half, half_depth):
-    return full(oblique_cube, x, y, depth, half, half_depth, frame)
+def cube_map(frame, *place):
+    return full(oblique_cube, ROOM, *place, frame, edges_of(frame))
 
 
-def particle_map(x, y, depth, radius, half_depth):
-    return full(particle, x, y, depth, radius, half_depth, *kernel_tables())
+def particle_map(*place, n=N):
+    return full(particle, *place, *kernel_tables(), n=n)
 
 
 def stratified(n=100):
@@ -82,20 +83,20 @@ def test_oblique_and_aligned_cells_agree_along_the_axes(axis):
 def test_edges_and_faces_agree(seed):
     """Two ways to one map; random cells, some over the border of the window."""
     rng = np.random.default_rng(seed)
-    frame = next(frame for frame in direction_frames(50, seed=seed) if is_general(frame[2]))
+    frame = next(frame for frame in direction_frames(50, seed=seed) if is_general(frame))
     x, y, half = rng.uniform(0, N), rng.uniform(0, N), 10 ** rng.uniform(-2, 1)
-    one, two = new_scratch(N), new_scratch(N)
-    cube_by_edges(one, (0, N, 0, N), x, y, half, frame)
-    cube_by_faces(two, (0, N, 0, N), x, y, half, frame, -2 * half, 2 * half)
-    np.testing.assert_allclose(one.share, two.share, atol=1e-12)
-    assert one.share.any()
+    one, two = np.empty((2, N, N))
+    cube_by_edges(one, np.empty(N + 1), 0, N, 0, N, x, y, half, edges_of(frame), shadow(frame, 1))
+    cube_by_faces(two, ROOM, 0, N, 0, N, x, y, half, frame, -2 * half, 2 * half)
+    np.testing.assert_allclose(one, two, atol=1e-12)
+    assert one.any()
 
 
 def test_most_directions_are_general():
     """Edges are ten times as fast as faces: near-edge-on faces must be rare, and are taken by faces."""
-    general = [is_general(frame[2]) for frame in direction_frames(2000, seed=0)]
+    general = [is_general(frame) for frame in direction_frames(2000, seed=0)]
     assert np.mean(general) > 0.95
-    assert not is_general(np.array([1.0, 0.0, 0.0]))
+    assert not is_general(np.eye(3))
 
 
 def test_the_depth_of_windows_cuts_cells_without_loss():
@@ -148,7 +149,6 @@ def test_the_part_of_a_particle_inside_the_depth_is_exact(depth):
 
 def test_the_table_is_fine_enough():
     """Pixels a third of the kernel wide: the table's steps of 1 / 256 stay below 1e-4 of the mass."""
-    sky, slab = kernel_tables()
     edges = np.linspace(-1, 1, 7)
     node, weight = np.polynomial.legendre.leggauss(24)
     x = (edges[1:, None] + edges[:-1, None]) / 2 + node / 6
@@ -156,7 +156,6 @@ def test_the_table_is_fine_enough():
     kernel = cubic_spline(np.sqrt(x.ravel()[:, None, None] ** 2 + x.ravel()[None, :, None] ** 2 + z**2))
     plane = np.trapezoid(kernel, z, axis=2).reshape(6, 24, 6, 24)
     exact = np.einsum("iajb,a,b->ij", plane, weight / 6, weight / 6)
-    scratch = new_scratch(6)
-    particle(scratch, 3.0, 3.0, 0.0, 3.0, 50.0, sky, slab)
-    np.testing.assert_allclose(scratch.share, exact, atol=1e-4)
-    assert sky[-1, -1] == 0.25
+    share = particle_map(3.0, 3.0, 0.0, 3.0, 50.0, n=6)
+    np.testing.assert_allclose(share, exact, atol=1e-4)
+    assert kernel_tables()[0][-1, -1] == 0.25
