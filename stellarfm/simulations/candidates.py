@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.snapshot import GasBlock
+from stellarfm.simulations.gas import GasBlock
 from stellarfm.simulations.windows import Box, Windows
 
 __all__ = ["Candidates", "StarGrid", "candidates"]

@@ -25,8 +25,8 @@ from stellarfm.simulations.deposit import (
     add,
 )
 from stellarfm.simulations.edges import edges_of
+from stellarfm.simulations.gas import GasBlock, GasSource
 from stellarfm.simulations.particles import kernel_tables
-from stellarfm.simulations.snapshot import GasBlock, GasSource
 from stellarfm.simulations.windows import Box, Windows
 
 __all__ = ["HYDROGEN_MASS", "Sums", "gather", "maps_of"]

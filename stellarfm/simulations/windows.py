@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stellarfm.exceptions import SnapshotError
-from stellarfm.simulations.snapshot import Region
+from stellarfm.simulations.gas import Region
 
 __all__ = ["Box", "Windows", "check", "snapped", "visible"]
 
