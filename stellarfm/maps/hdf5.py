@@ -12,7 +12,16 @@ from astropy import units as u
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
 from stellarfm.maps.mapset import MapSet
 from stellarfm.maps.missing import blank_zeros
-from stellarfm.maps.tables import has_schema, hdf5_errors, read_quantity, read_table, read_text, read_unit, write_table
+from stellarfm.maps.tables import (
+    check_schema,
+    has_schema,
+    hdf5_errors,
+    read_quantity,
+    read_table,
+    read_text,
+    read_unit,
+    write_table,
+)
 from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible
 from stellarfm.output import new_file
 
@@ -41,7 +50,8 @@ def read_mapset(path: str | os.PathLike) -> MapSet:
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
     with hdf5_errors(path), h5py.File(path) as file:
-        _check_schema(file, path)
+        check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
+        _check_complete(file, path)
         return _located(path, _columns(file, path))
 
 
@@ -53,12 +63,7 @@ def _located(path: Path, columns: dict) -> MapSet:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _check_schema(file: h5py.File, path: Path) -> None:
-    schema, version = read_text(file, "schema"), file.attrs.get("schema_version", 0)
-    if schema != SCHEMA:
-        raise ReaderError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}; this is not a map set of stellarfm")
-    if version > SCHEMA_VERSION:
-        raise ReaderError(f"{path}: schema version {version}, expected at most {SCHEMA_VERSION}; update stellarfm")
+def _check_complete(file: h5py.File, path: Path) -> None:
     for name in (*_DATASETS, "stars"):
         if name not in file:
             raise ReaderError(f"{path}: {name!r} is missing; expected {', '.join(_DATASETS)} and the group stars")

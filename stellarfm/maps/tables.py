@@ -15,7 +15,16 @@ from astropy.table import QTable
 from stellarfm.exceptions import MapError, ReaderError, StellarFMError, UnitsError
 from stellarfm.maps.units import clean_unit
 
-__all__ = ["has_schema", "hdf5_errors", "read_quantity", "read_table", "read_text", "read_unit", "write_table"]
+__all__ = [
+    "check_schema",
+    "has_schema",
+    "hdf5_errors",
+    "read_quantity",
+    "read_table",
+    "read_text",
+    "read_unit",
+    "write_table",
+]
 
 
 def has_schema(path: Path, schema: str) -> bool:
@@ -25,6 +34,15 @@ def has_schema(path: Path, schema: str) -> bool:
             return read_text(file, "schema") == schema
     except (OSError, RuntimeError, UnicodeDecodeError):
         return False
+
+
+def check_schema(file: h5py.File, path: Path, *, schema: str, version: int) -> None:
+    """Raise `ReaderError` unless a file says that it is of this schema, and of this version or an earlier one."""
+    found, number = read_text(file, "schema"), file.attrs.get("schema_version", 0)
+    if found != schema:
+        raise ReaderError(f"{path}: schema is {found!r}, expected {schema!r}; this is another kind of file")
+    if number > version:
+        raise ReaderError(f"{path}: schema version {number}, expected at most {version}; update stellarfm")
 
 
 @contextmanager

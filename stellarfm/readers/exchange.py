@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, SnapshotError
-from stellarfm.maps.tables import has_schema, hdf5_errors, read_quantity, read_table, read_text
+from stellarfm.maps.tables import check_schema, has_schema, hdf5_errors, read_quantity, read_table, read_text
 from stellarfm.maps.units import MASS_PER_HYDROGEN, in_unit
 from stellarfm.readers.exchange_gas import ExchangeGas
 from stellarfm.readers.provenance import file_hashes
@@ -45,7 +45,9 @@ def read_exchange(path: str | os.PathLike) -> Snapshot:
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
     with hdf5_errors(path), h5py.File(path) as file:
-        _check_schema(file, path)
+        check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
+        if "gas" not in file and "stars" not in file:
+            raise ReaderError(f"{path}: neither gas nor stars; expected the groups 'gas' and 'stars'")
         try:
             facts = _facts(file, path)
             return Snapshot(**facts, stars=_stars(file, path), gas=_gas(file, path, facts))
@@ -53,16 +55,6 @@ def read_exchange(path: str | os.PathLike) -> Snapshot:
             raise ReaderError(f"{path}: {error}") from error
         except MapError as error:
             raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-
-
-def _check_schema(file: h5py.File, path: Path) -> None:
-    schema, version = read_text(file, "schema"), file.attrs.get("schema_version", 0)
-    if schema != SCHEMA:
-        raise ReaderError(f"{path}: schema is {schema!r}, expected {SCHEMA!r}; this is no snapshot in exchange form")
-    if version > SCHEMA_VERSION:
-        raise ReaderError(f"{path}: schema version {version}, expected at most {SCHEMA_VERSION}; update stellarfm")
-    if "gas" not in file and "stars" not in file:
-        raise ReaderError(f"{path}: neither gas nor stars; expected the groups 'gas' and 'stars'")
 
 
 def _facts(file: h5py.File, path: Path) -> dict:
