@@ -39,7 +39,7 @@ class Transform:
     Raises
     ------
     FractalError
-        If a coefficient or a weight is not finite, a name is unknown, or there is no variation.
+        If a coefficient or a weight is not finite, a name is unknown or comes twice, or there is no variation.
     """
 
     affine: tuple[float, ...]
@@ -52,6 +52,8 @@ class Transform:
             _check_affine(self.post, "post")
         if not self.variations:
             raise FractalError('a map has no variations; give at least {"linear": 1.0}')
+        if len(dict(self.variations)) < len(self.variations):
+            raise FractalError(f"variations {self.variations} name one twice; give the sum of its weights")
         for name, weight in self.variations:
             if name not in VARIATIONS:
                 raise FractalError(f"unknown variation {name!r}; the variations are {', '.join(VARIATIONS)}")

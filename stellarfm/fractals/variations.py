@@ -1,105 +1,156 @@
 """Nonlinear variations of the fractal-flame algorithm: maps of the plane to itself.
 
 Names and formulas are those of Draves & Reckase (2008), *The Fractal Flame Algorithm*, appendix. There the angle is
-measured from the y axis, ``theta = atan2(x, y)``, and ``r`` is the distance to the origin.
+measured from the y axis, ``theta = atan2(x, y)``, and ``r`` is the distance to the origin; what can be had without the
+angle is (``sin theta = x / r``, ``cos theta = y / r``).
 
-`variation` is compiled into the chaos game of `render_cpu`. numba's cache does not look through modules: who changes
-a formula here must touch that module too.
+Every formula takes a point (x, y) and `turn`, 1 or -1: which of the two square roots ``julia`` takes (its random angle,
+0 or pi). Called here they work on float32 arrays of numpy; `stellarfm.fractals.elementary.bind` makes those of numba,
+torch and Triton out of them. Where a formula is singular the result is infinite or NaN.
 """
 
 from __future__ import annotations
 
-import math
-
-from numba import njit
-
-__all__ = ["VARIATIONS", "variation"]
-
-#: Names of the variations; the position of a name is its code in compiled genomes.
-VARIATIONS: tuple[str, ...] = (
-    "linear",
-    "sinusoidal",
-    "spherical",
-    "swirl",
-    "horseshoe",
-    "polar",
-    "handkerchief",
-    "heart",
-    "disc",
-    "spiral",
-    "hyperbolic",
-    "diamond",
-    "julia",
-    "eyefish",
-    "bubble",
-    "cylinder",
+from stellarfm.fractals.elementary import (
+    FOUR,
+    HALF,
+    ONE,
+    ONE_OVER_PI,
+    PI,
+    TWO,
+    ZERO,
+    arctangent,
+    divide,
+    sine_cosine,
+    sqrt,
+    where,
 )
 
+__all__ = ["FORMULAS", "VARIATIONS"]
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def variation(code: int, x: float, y: float, half_turn: int) -> tuple[float, float]:
-    """Image of the point (x, y) under variation number `code`.
 
-    Parameters
-    ----------
-    code : int
-        Position of the variation in `VARIATIONS`.
-    x, y : float
-        The point.
-    half_turn : int
-        0 or 1: which of the two square roots ``julia`` takes (its random angle, 0 or pi).
+def linear(x, y, turn):
+    """(x, y)."""
+    return x, y
 
-    Returns
-    -------
-    tuple of float
-        The new point; infinite or NaN where the formula is singular.
-    """
-    if code == 0:
-        return x, y
-    if code == 1:
-        return math.sin(x), math.sin(y)
+
+def sinusoidal(x, y, turn):
+    """(sin x, sin y)."""
+    sine_x, _ = sine_cosine(x)
+    sine_y, _ = sine_cosine(y)
+    return sine_x, sine_y
+
+
+def spherical(x, y, turn):
+    """(x, y) / r^2."""
     square = x * x + y * y
-    if code == 2:
-        return x / square, y / square
-    if code == 3:
-        sine, cosine = math.sin(square), math.cos(square)
-        return x * sine - y * cosine, x * cosine + y * sine
-    if code == 14:
-        factor = 4.0 / (square + 4.0)
-        return factor * x, factor * y
-    if code == 15:
-        return math.sin(x), y
-    return _radial_variation(code, x, y, math.sqrt(square), half_turn)
+    return divide(x, square), divide(y, square)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _radial_variation(code: int, x: float, y: float, r: float, half_turn: int) -> tuple[float, float]:
-    """The variations that need the distance `r` to the origin."""
-    if code == 4:
-        return (x - y) * (x + y) / r, 2.0 * x * y / r
-    if code == 9:
-        return (y / r + math.sin(r)) / r, (x / r - math.cos(r)) / r
-    if code == 10:
-        return x / (r * r), y
-    if code == 11:
-        return x / r * math.cos(r), y / r * math.sin(r)
-    if code == 13:
-        factor = 2.0 / (r + 1.0)
-        return factor * x, factor * y
-    if code == 12:
-        sign = 1.0 - 2.0 * half_turn
-        cosine, sine = math.sqrt(max(0.5 * (r + y), 0.0)), math.sqrt(max(0.5 * (r - y), 0.0))
-        return sign * cosine, math.copysign(sine, sign * x)
-    return _angular_variation(code, r, math.atan2(x, y))
+def swirl(x, y, turn):
+    """(x sin r^2 - y cos r^2, x cos r^2 + y sin r^2)."""
+    sine, cosine = sine_cosine(x * x + y * y)
+    return x * sine - y * cosine, x * cosine + y * sine
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _angular_variation(code: int, r: float, theta: float) -> tuple[float, float]:
-    """The variations that need the distance `r` and the angle `theta` itself."""
-    if code == 5:
-        return theta / math.pi, r - 1.0
-    if code == 6:
-        return r * math.sin(theta + r), r * math.cos(theta - r)
-    if code == 7:
-        return r * math.sin(theta * r), -r * math.cos(theta * r)
-    return theta / math.pi * math.sin(math.pi * r), theta / math.pi * math.cos(math.pi * r)
+def horseshoe(x, y, turn):
+    """((x - y)(x + y), 2 x y) / r."""
+    r = sqrt(x * x + y * y)
+    return divide((x - y) * (x + y), r), divide((x + x) * y, r)
+
+
+def polar(x, y, turn):
+    """(theta / pi, r - 1)."""
+    return arctangent(x, y) * ONE_OVER_PI, sqrt(x * x + y * y) - ONE
+
+
+def handkerchief(x, y, turn):
+    """R (sin(theta + r), cos(theta - r))."""
+    sine, cosine = sine_cosine(sqrt(x * x + y * y))
+    return x * cosine + y * sine, y * cosine + x * sine
+
+
+def heart(x, y, turn):
+    """R (sin(theta r), -cos(theta r))."""
+    r = sqrt(x * x + y * y)
+    sine, cosine = sine_cosine(arctangent(x, y) * r)
+    return r * sine, -(r * cosine)
+
+
+def disc(x, y, turn):
+    """Theta / pi (sin(pi r), cos(pi r))."""
+    share = arctangent(x, y) * ONE_OVER_PI
+    sine, cosine = sine_cosine(sqrt(x * x + y * y) * PI)
+    return share * sine, share * cosine
+
+
+def spiral(x, y, turn):
+    """(cos theta + sin r, sin theta - cos r) / r."""
+    r = sqrt(x * x + y * y)
+    sine, cosine = sine_cosine(r)
+    return divide(divide(y, r) + sine, r), divide(divide(x, r) - cosine, r)
+
+
+def hyperbolic(x, y, turn):
+    """(sin theta / r, r cos theta)."""
+    return divide(x, x * x + y * y), y
+
+
+def diamond(x, y, turn):
+    """(sin theta cos r, cos theta sin r)."""
+    r = sqrt(x * x + y * y)
+    sine, cosine = sine_cosine(r)
+    return divide(x, r) * cosine, divide(y, r) * sine
+
+
+def julia(x, y, turn):
+    """Square root of r, times (cos, sin) of theta / 2, or of theta / 2 + pi."""
+    height = where(y < ZERO, -y, y)
+    large = sqrt((sqrt(x * x + y * y) + height) * HALF)
+    width = where(x < ZERO, -x, x)
+    small = divide(width, where(large > ZERO, large + large, ONE))
+    cosine = where(y < ZERO, small, large)
+    sine = where(y < ZERO, large, small)
+    return turn * cosine, turn * where(x < ZERO, -sine, sine)
+
+
+def eyefish(x, y, turn):
+    """2 (x, y) / (r + 1)."""
+    factor = divide(TWO, sqrt(x * x + y * y) + ONE)
+    return factor * x, factor * y
+
+
+def bubble(x, y, turn):
+    """4 (x, y) / (r^2 + 4)."""
+    factor = divide(FOUR, (x * x + y * y) + FOUR)
+    return factor * x, factor * y
+
+
+def cylinder(x, y, turn):
+    """(sin x, y)."""
+    sine, _ = sine_cosine(x)
+    return sine, y
+
+
+#: The formulas; the position of one is its code in compiled genomes.
+FORMULAS = (
+    linear,
+    sinusoidal,
+    spherical,
+    swirl,
+    horseshoe,
+    polar,
+    handkerchief,
+    heart,
+    disc,
+    spiral,
+    hyperbolic,
+    diamond,
+    julia,
+    eyefish,
+    bubble,
+    cylinder,
+)
+
+#: Names of the variations, in the order of `FORMULAS`.
+VARIATIONS: tuple[str, ...] = tuple(formula.__name__ for formula in FORMULAS)

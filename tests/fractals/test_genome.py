@@ -58,6 +58,11 @@ def test_what_is_wrong_is_said(genome, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_variation_that_comes_twice():
+    with pytest.raises(FractalError, match="name one twice"):
+        FlameMap(affine=HALF, variations=(("swirl", 0.3), ("swirl", 0.7)))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3"])
 def test_what_is_no_genome_at_all(text):
     with pytest.raises(FractalError, match=r"JSON"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stellarfm.fractals.variations import VARIATIONS, variation
+from stellarfm.fractals.variations import FORMULAS as OURS
+from stellarfm.fractals.variations import VARIATIONS
 
 
 def polar(x, y):
@@ -50,11 +51,25 @@ def test_every_variation_has_a_formula_here():
 @pytest.mark.parametrize("half_turn", [0, 1])
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_variation_follows_its_formula(name, half_turn):
-    points = np.random.default_rng(1).uniform(-3, 3, (200, 2))
-    found = [variation(VARIATIONS.index(name), x, y, half_turn) for x, y in points]
-    expected = np.stack(FORMULAS[name](points[:, 0], points[:, 1], half_turn), axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    x, y = np.random.default_rng(1).uniform(-3, 3, (2, 500)).astype(np.float32)
+    turn = np.full(500, 1 - 2 * half_turn, dtype=np.float32)
+    found = OURS[VARIATIONS.index(name)](x, y, turn)
+    expected = FORMULAS[name](x.astype(np.float64), y.astype(np.float64), half_turn)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_singular_point_is_not_an_exception():
-    assert not np.isfinite(variation(VARIATIONS.index("spherical"), 0.0, 0.0, 0)).any()
+    zero = np.zeros(1, dtype=np.float32)
+    assert not np.isfinite(OURS[VARIATIONS.index("spherical")](zero, zero, zero)).any()
+
+
+@pytest.mark.parametrize("turn", [-1, 1])
+def test_julia_is_the_complex_square_root(turn):
+    """With the angle measured from the y axis: the square of (cosine, sine) is (y, x)."""
+    x, y = np.random.default_rng(2).normal(size=(2, 1000)).astype(np.float32)
+    cosine, sine = OURS[VARIATIONS.index("julia")](x, y, np.full(1000, turn, dtype=np.float32))
+    np.testing.assert_allclose((cosine + 1j * sine) ** 2, y + 1j * x, atol=2e-6)
+    assert (turn * cosine >= 0).all()
