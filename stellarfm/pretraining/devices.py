@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from stellarfm.exceptions import PretrainingError
+from stellarfm.pretraining.voices import silence
 
 __all__ = ["Devices"]
+
+
+class _QuietDDP(DDPStrategy):
+    """Each spawned process silences Lightning before it greets the others."""
+
+    def setup_environment(self) -> None:
+        silence()
+        super().setup_environment()
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,9 @@ class Devices:
             return self._sharded()
         if self.total == 1 and not self.launched:
             return "auto"
-        start: Any = "popen" if self.launched else "spawn"
-        return DDPStrategy(start_method=start, find_unused_parameters=True)
+        # A method may leave parameters without gradient (the mask token, where nothing is hidden).
+        kind, start = (DDPStrategy, "popen") if self.launched else (_QuietDDP, "spawn")
+        return kind(start_method=start, find_unused_parameters=True)  # type: ignore[arg-type]
 
     def _sharded(self) -> Strategy:
         if self.total < 2 or not self.launched:

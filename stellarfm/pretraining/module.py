@@ -12,7 +12,7 @@ from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.pretraining.chance import SharedGenerator
 from stellarfm.pretraining.collective import mean
 from stellarfm.pretraining.data import Batches, derived_seed
-from stellarfm.pretraining.process import quieten
+from stellarfm.pretraining.process import set_threads
 from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.schedules import cosine, warmup_cosine
 from stellarfm.pretraining.sharding import begin_moments, shard
@@ -58,8 +58,8 @@ class PretrainingModule(LightningModule):
         return self.global_rank, self.trainer.world_size
 
     def setup(self, stage: str) -> None:
-        """Settings that a spawned process does not inherit."""
-        quieten(self.recipe)
+        """Threads, which a spawned process does not inherit."""
+        set_threads(self.recipe)
 
     def configure_model(self) -> None:
         """Spread the weights over devices, if that was asked for."""

@@ -1,13 +1,11 @@
-"""The process around a run: threads, random state, voices, signals - and the other processes it may start."""
+"""The process around a run: threads, random state, signals - and the other processes it may start."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,8 +16,9 @@ from torch.multiprocessing import ProcessRaisedException
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.devices import Devices
 from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.voices import silent
 
-__all__ = ["SIGNALS", "processes", "quieten", "settings"]
+__all__ = ["SIGNALS", "processes", "set_threads", "settings"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,30 +28,19 @@ def settings(recipe: Recipe) -> Iterator[None]:
     """Torch's threads and random state, Lightning's voice and two signals, for the time of a run only."""
     threads = torch.get_num_threads()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    voices = _voices()
-    levels = [voice.level for voice in voices]
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        quieten(recipe)
+    with torch.random.fork_rng(), silent():
+        set_threads(recipe)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             _handle(handlers)
-            for voice, level in zip(voices, levels, strict=True):
-                voice.setLevel(level)
 
 
-def quieten(recipe: Recipe) -> None:
-    """The recipe's number of threads, and silence from Lightning; a spawned process does this for itself."""
-    warnings.filterwarnings("ignore", module="lightning")
-    for voice in _voices():
-        voice.setLevel(logging.ERROR)
+def set_threads(recipe: Recipe) -> None:
+    """The recipe's number of threads, if it names one; a spawned process does this for itself."""
     if recipe.torch_threads:
         torch.set_num_threads(recipe.torch_threads)
-
-
-def _voices() -> list[logging.Logger]:
-    return [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
 
 
 @contextmanager

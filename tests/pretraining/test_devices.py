@@ -2,30 +2,54 @@
 
 import csv
 import json
+import runpy
 import subprocess
 import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import distributed, multiprocessing
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.centring import MovingMeanCentring, sinkhorn_knopp
-from stellarfm.pretraining.collective import gather, mean
+from stellarfm.pretraining.centring import sinkhorn_knopp
 from stellarfm.pretraining.devices import Devices
-from stellarfm.pretraining.koleo_loss import koleo_loss
 from stellarfm.pretraining.training import pretrain
 
-SAMPLES = 12
+MODULE = """
+import sys
+import torch
+from torch import distributed
+from stellarfm.contracts import Encoder, Features
+from stellarfm.pretraining.centring import MovingMeanCentring, sinkhorn_knopp
+from stellarfm.pretraining.collective import gather, mean
+from stellarfm.pretraining.koleo_loss import koleo_loss
+from stellarfm.pretraining.supervised import Supervised
+
+
+class Mean(torch.nn.Module, Encoder):
+    embed_dim, patch_size, in_channels = 3, 8, 3
+
+    def encode(self, images, *, mask=None):
+        return Features(images.mean(dim=(2, 3)), images.permute(0, 2, 3, 1))
+
+
+def supervised(samples):
+    # Labels, of which the second process knows fewer than the first.
+    torch.manual_seed(0)
+    method = Supervised(dropout=0.0, noise=0.0)
+    module = method.build(Mean(), image_size=8, total_steps=1)
+    labels = torch.where(samples[:, :1] > -1.0, samples[:, :1], torch.nan)
+    views = samples[:, 1:4, None, None].expand(-1, -1, 8, 8)
+    found = method.losses(module, views, step=0, labels=labels)
+    return mean({name: value.detach() for name, value in found.items()}) | {"scale": module.scale}
 
 
 def whole():
-    return torch.randn(SAMPLES, 6, generator=torch.Generator().manual_seed(0))
+    return torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
 
 
 def measured(samples):
-    """What must not depend on how samples are spread: assignments, their centre, KoLeo and its gradient."""
+    # What must not depend on how samples are spread: assignments, their centre, KoLeo and its gradient.
     samples = samples.clone().requires_grad_()
     centring = MovingMeanCentring(6)
     found = {"sinkhorn": sinkhorn_knopp(samples.detach(), temperature=0.1)}
@@ -33,30 +57,38 @@ def measured(samples):
     loss = koleo_loss(samples)
     loss.backward()
     found |= {"gradient": samples.grad, "koleo": mean({"koleo": loss.detach()})["koleo"]}
+    found |= supervised(samples.detach())
     return {**found, "centre": centring.centre, "gathered": gather(samples.detach())}
 
 
-def process(number, folder, shares):
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=len(shares))
-    torch.save(measured(whole().split(shares)[number]), folder / f"{number}.pt")
+if __name__ == "__main__":
+    number, folder = int(sys.argv[1]), sys.argv[2]
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=2)
+    torch.save(measured(whole().chunk(2)[number]), f"{folder}/{number}.pt")
     none_here = whole()[: 4 * number]  # the first process has no hidden patch at all
-    torch.save(sinkhorn_knopp(none_here, temperature=0.1), folder / f"empty{number}.pt")
+    torch.save(sinkhorn_knopp(none_here, temperature=0.1), f"{folder}/empty{number}.pt")
     distributed.destroy_process_group()
+"""
 
 
 def test_what_compares_samples_spans_all_processes(tmp_path):
-    multiprocessing.start_processes(process, (tmp_path, [6, 6]), nprocs=2, start_method="fork")
+    script = tmp_path / "spread.py"
+    script.write_text(MODULE)
+    started = [subprocess.Popen([sys.executable, script, str(number), tmp_path]) for number in range(2)]
+    assert [process.wait(timeout=600) for process in started] == [0, 0]
     first, second = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2))
-    expected = measured(whole())
+    here = runpy.run_path(str(script), run_name="here")
+    expected = here["measured"](here["whole"]())
     for name in ("sinkhorn", "mean"):
         torch.testing.assert_close(torch.cat([first[name], second[name]]), expected[name])
     # Each process's loss is the mean over its own half; the mean of gradients over processes is what DDP applies.
     torch.testing.assert_close(torch.cat([first["gradient"], second["gradient"]]) / 2, expected["gradient"])
-    for name in ("koleo", "centre", "gathered"):
+    assert expected["loss"].isfinite()
+    for name in ("koleo", "centre", "gathered", "loss", "mse", "scale"):
         torch.testing.assert_close(first[name], expected[name])
         torch.testing.assert_close(second[name], expected[name])
     assert torch.load(tmp_path / "empty0.pt", weights_only=True).shape == (0, 6)
-    alone = sinkhorn_knopp(whole()[:4], temperature=0.1)
+    alone = sinkhorn_knopp(here["whole"]()[:4], temperature=0.1)
     torch.testing.assert_close(torch.load(tmp_path / "empty1.pt", weights_only=True), alone)
 
 
