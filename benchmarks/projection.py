@@ -129,7 +129,7 @@ def in_memory(snapshot: Snapshot) -> Snapshot:
 
 def our_maps(snapshot: Snapshot, *, width: float = WIDTH, **options: Any) -> np.ndarray:
     """Column (g/cm2), velocity and dispersion (cm/s), shape as in `yt_maps`."""
-    maps = project(snapshot, width=width * u.pc, pixels=PIXELS, **options)
+    maps = project(snapshot, width=width * u.pc, pixels=PIXELS, cell_size=False, **options)
     column = maps.column_density.to_value(u.cm**-2) * (maps.mass_per_hydrogen * HYDROGEN_MASS).to_value(u.g)
     speeds = [quantity.to_value(u.cm / u.s) for quantity in (maps.velocity, maps.velocity_dispersion)]
     return np.stack([column, *speeds], axis=1).reshape(-1, 3, 3, PIXELS, PIXELS)

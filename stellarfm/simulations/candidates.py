@@ -97,16 +97,16 @@ def candidates(grid: StarGrid, block: GasBlock, margin: np.ndarray, pool: Execut
     Candidates
         Every pair once; the elements of one star in the order of the block, whatever the number of threads.
     """
-    n = len(block)
-    starts = np.arange(0, n, _CHUNK)
-    counts = np.zeros((len(starts), len(grid.centre)), dtype=np.int64)
+    chunks = [slice(start, start + _CHUNK) for start in range(0, len(block), _CHUNK)]
+    close = list(pool.map(lambda chunk: not_far(grid, block.position[chunk], margin[chunk], chunk.start), chunks))
+    counts = np.zeros((len(close), len(grid.centre)), dtype=np.int64)
 
     def count(i: int) -> None:
-        visit(grid, block.position, margin, starts[i], min(n, starts[i] + _CHUNK), counts[i], _NOTHING)
+        visit(grid, block.position, margin, close[i], counts[i], _NOTHING)
 
-    _wait(pool.map(count, range(len(starts))))
+    _wait(pool.map(count, range(len(close))))
     for part in _parts(counts.sum(axis=1)):
-        yield _filled(grid, block, margin, starts[part], counts[part], pool)
+        yield _filled(grid, block, margin, close[part], counts[part], pool)
 
 
 _NOTHING = np.empty(0, dtype=np.int32)
@@ -131,7 +131,7 @@ def _parts(pairs: np.ndarray) -> Iterator[slice]:
 
 
 def _filled(
-    grid: StarGrid, block: GasBlock, margin: np.ndarray, starts: np.ndarray, counts: np.ndarray, pool: Executor
+    grid: StarGrid, block: GasBlock, margin: np.ndarray, close: list[np.ndarray], counts: np.ndarray, pool: Executor
 ) -> Candidates:
     """Counting sort by star: every chunk knows where its elements of each star go."""
     per_star = counts.sum(axis=0)
@@ -140,10 +140,26 @@ def _filled(
     elements = np.empty(first[-1], dtype=np.int32)
 
     def fill(i: int) -> None:
-        visit(grid, block.position, margin, starts[i], min(len(block), starts[i] + _CHUNK), place[i], elements)
+        visit(grid, block.position, margin, close[i], place[i], elements)
 
     _wait(pool.map(fill, np.flatnonzero(counts.any(axis=1))))
     return Candidates(first, elements)
+
+
+@njit(cache=True, nogil=True)
+def not_far(grid: StarGrid, position: np.ndarray, margin: np.ndarray, start: int) -> np.ndarray:
+    """Numbers, from `start`, of the elements that are large or lie in a fine bin to which some window is near."""
+    near, lower = grid.near, grid.lower
+    scale = _FINE / (grid.upper - lower)
+    largest = 0.5 / max(scale[0], scale[1], scale[2])
+    found, n = np.empty(len(margin), dtype=np.int32), 0
+    for e in range(len(margin)):
+        i = min(max(int((position[e, 0] - lower[0]) * scale[0]), 0), _FINE - 1)
+        j = min(max(int((position[e, 1] - lower[1]) * scale[1]), 0), _FINE - 1)
+        k = min(max(int((position[e, 2] - lower[2]) * scale[2]), 0), _FINE - 1)
+        found[n] = start + e
+        n += int(near[i, j, k] or margin[e] > largest)
+    return found[:n].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -151,20 +167,17 @@ def visit(
     grid: StarGrid,
     position: np.ndarray,
     margin: np.ndarray,
-    start: int,
-    stop: int,
+    chosen: np.ndarray,
     place: np.ndarray,
     elements: np.ndarray,
 ) -> None:
-    """Count the pairs of elements ``start`` to ``stop`` by star in `place`; write them there if `elements` has room."""
-    centre, reach, lower, upper, period, n_bins, begin, members, near = grid
-    first, last, scale = np.empty(3, np.int64), np.empty(3, np.int64), _FINE / (upper - lower)
-    for e in range(start, stop):
-        if is_far(near, lower, scale, position, e, margin[e]):
-            continue
+    """Count the pairs of the chosen elements by star in `place`; write them there if `elements` has room."""
+    centre, reach, lower, upper, period, n_bins, begin, members, _ = grid
+    per_pc = n_bins / (upper - lower)
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    for e in chosen:
         for k in range(3):
-            size = (upper[k] - lower[k]) / n_bins[k]
-            first[k], last[k] = bins(position[e, k] - lower[k], reach[k] + margin[e], size, n_bins[k], period[k])
+            first[k], last[k] = bins(position[e, k] - lower[k], reach[k] + margin[e], per_pc[k], n_bins[k], period[k])
         for i in range(first[0], last[0]):
             for j in range(first[1], last[1]):
                 row = wrapped(i, n_bins[0]) * n_bins[1] + wrapped(j, n_bins[1])
@@ -178,26 +191,15 @@ def visit(
 
 
 @njit(cache=True, nogil=True)
-def is_far(near: np.ndarray, lower: np.ndarray, scale: np.ndarray, position: np.ndarray, e: int, margin: float) -> bool:
-    """Whether a small element is in a fine bin that no window comes near; large ones are never called far."""
-    if margin * max(scale[0], scale[1], scale[2]) > 0.5:
-        return False
-    i = min(max(int((position[e, 0] - lower[0]) * scale[0]), 0), _FINE - 1)
-    j = min(max(int((position[e, 1] - lower[1]) * scale[1]), 0), _FINE - 1)
-    k = min(max(int((position[e, 2] - lower[2]) * scale[2]), 0), _FINE - 1)
-    return not near[i, j, k]
-
-
-@njit(cache=True, nogil=True)
 def wrapped(i: int, n: int) -> int:
     """A bin less than one period beyond the border; the divisions of ``%`` would take most of the time."""
     return i + n if i < 0 else i - n if i >= n else i
 
 
 @njit(cache=True, nogil=True)
-def bins(x: float, reach: float, size: float, n: int, period: float) -> tuple[int, int]:
+def bins(x: float, reach: float, per_pc: float, n: int, period: float) -> tuple[int, int]:
     """Bins along one axis whose stars an element may reach; beyond a periodic border they count on, but none twice."""
-    first, last = int(np.floor((x - reach) / size)), int(np.floor((x + reach) / size)) + 1
+    first, last = int(np.floor((x - reach) * per_pc)), int(np.floor((x + reach) * per_pc)) + 1
     if period == 0:
         return min(max(first, 0), n - 1), max(min(last, n), 1)
     return (0, n) if last - first >= n else (first, last)
@@ -217,7 +219,7 @@ def meets(
     for k in range(3):
         distance = abs(position[e, k] - centre[star, k])
         if period[k] > 0:
-            distance = abs(distance - period[k] * np.rint(distance / period[k]))
+            distance = min(distance, abs(period[k] - distance))
         if distance >= reach[k] + margin:
             return False
     return True

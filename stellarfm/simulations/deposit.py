@@ -34,7 +34,7 @@ __all__ = [
 ALIGNED, OBLIQUE, PARTICLES = range(3)
 
 #: The sums of a pixel: mass, and mass times velocity, its square, the size of the element, and the thermal square; the
-#: last only where there is room for it.
+#: last two only where there is room for them.
 MASS, MOMENTUM, SQUARE, SIZE, THERMAL = range(5)
 
 
@@ -88,7 +88,7 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
     Parameters
     ----------
     sums : ndarray
-        Shape (pixels, pixels, 5), or 4 without the thermal part.
+        Shape (pixels, pixels, 5), or 4 without the thermal part, or 3 without the sizes as well.
     reference : ndarray
         Shape (1,): the velocity from which those of the window are counted, so that squares of a large common velocity
         do not swallow a small dispersion. That of the first element, if it is NaN.
@@ -161,6 +161,7 @@ def spread(
             sums[i, j, MASS] += part * mass
             sums[i, j, MOMENTUM] += part * momentum
             sums[i, j, SQUARE] += part * square
-            sums[i, j, SIZE] += part * mass * size
+            if sums.shape[2] > SIZE:
+                sums[i, j, SIZE] += part * mass * size
             if sums.shape[2] > THERMAL:
                 sums[i, j, THERMAL] += part * mass * thermal * thermal

@@ -48,7 +48,7 @@ class Sums(NamedTuple):
     Attributes
     ----------
     values : ndarray
-        Shape (K, M, pixels, pixels, 4), or 5 with thermal velocities; see `stellarfm.simulations.deposit`.
+        Shape (K, M, pixels, pixels, 3 to 5), see `stellarfm.simulations.deposit`.
     reference : ndarray
         Velocity from which those in the sums are counted, km/s, shape (K, M, 1); NaN where no gas came near.
     """
@@ -57,7 +57,7 @@ class Sums(NamedTuple):
     reference: np.ndarray
 
 
-def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, pool: Executor) -> Sums:
+def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, sizes: bool, pool: Executor) -> Sums:
     """One pass over the gas; a window is filled by one thread at a time, in the order of the gas.
 
     Raises
@@ -66,7 +66,7 @@ def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, pool
         If thermal velocities are wanted but not known.
     """
     shape = (len(windows.centre), len(windows.frames))
-    n_sums = THERMAL + 1 if thermal else THERMAL
+    n_sums = 1 + (THERMAL if thermal else SIZE if sizes else SQUARE)
     sums = Sums(np.zeros((*shape, windows.pixels, windows.pixels, n_sums)), np.full((*shape, 1), np.nan))
     grid = StarGrid.of(windows, box)
     views = [_view(frame, windows, box, source.kind) for frame in windows.frames]
@@ -111,19 +111,20 @@ def _add_part(sums: Sums, centre: np.ndarray, views: list[View], gas: Gas, part:
 
 
 def maps_of(sums: Sums, windows: Windows, *, mass_per_hydrogen: float, missing: np.ndarray) -> dict[str, u.Quantity]:
-    """Column density, velocity, velocity dispersion and cell size, float32, shape (K * M, pixels, pixels).
+    """Column density, velocity, dispersion and, if summed, cell size; float32, shape (K * M, pixels, pixels).
 
-    A pixel without gas, and one that is `missing` (shape (K, M, pixels, pixels)), is NaN in all four. The dispersion is
-    that of the elements of a pixel about their mean, weighted by mass; of one element alone it is zero, but for a
-    thermal part.
+    A pixel without gas, and one that is `missing` (shape (K, M, pixels, pixels)), is NaN in all. The dispersion is that
+    of the elements of a pixel about their mean, weighted by mass; of one element alone it is zero, but for a thermal
+    part.
     """
     values = sums.values.reshape(sums.reference.size, *sums.values.shape[2:])
     missing = missing.reshape(values.shape[:3])
-    maps = np.empty((len(_MAPS), *values.shape[:3]), dtype=np.float32)
+    names = list(_MAPS)[: 4 if values.shape[-1] > SIZE else 3]
+    maps = np.empty((len(names), *values.shape[:3]), dtype=np.float32)
     column = hydrogen_column(windows.pixel, mass_per_hydrogen)
     for i, reference in enumerate(sums.reference.ravel()):  # one by one: no second copy of the sums
         maps[:, i] = np.where(missing[i], np.nan, _moments(values[i], reference, column))
-    return {name: u.Quantity(numbers, unit, copy=False) for (name, unit), numbers in zip(_MAPS.items(), maps)}
+    return {name: u.Quantity(numbers, _MAPS[name], copy=False) for name, numbers in zip(names, maps, strict=True)}
 
 
 def hydrogen_column(pixel: float, mass_per_hydrogen: float) -> float:
@@ -132,10 +133,11 @@ def hydrogen_column(pixel: float, mass_per_hydrogen: float) -> float:
 
 
 def _moments(values: np.ndarray, reference: float, column: float) -> np.ndarray:
-    """The four maps of one window, shape (4, pixels, pixels)."""
+    """The maps of one window, shape (3 or 4, pixels, pixels)."""
     mass = np.where(values[..., MASS] > 0, values[..., MASS], np.nan)
     mean = values[..., MOMENTUM] / mass
     variance = np.maximum(values[..., SQUARE] / mass - mean**2, 0)
     if values.shape[-1] > THERMAL:
         variance = variance + values[..., THERMAL] / mass
-    return np.stack([column * mass, reference + mean, np.sqrt(variance), values[..., SIZE] / mass])
+    sizes = [values[..., SIZE] / mass] if values.shape[-1] > SIZE else []
+    return np.stack([column * mass, reference + mean, np.sqrt(variance), *sizes])

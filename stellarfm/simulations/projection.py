@@ -101,11 +101,11 @@ def project(
     check(windows, box, list(stars["star"]))
     windows = snapped(windows, box) if snap else windows
     with ThreadPoolExecutor(_threads(threads)) as pool:
-        sums = gather(snapshot.gas, windows, box, thermal=thermal, pool=pool)
+        sums = gather(snapshot.gas, windows, box, thermal=thermal, sizes=cell_size, pool=pool)
     missing, coverage = visible(windows, box)
     maps = maps_of(sums, windows, mass_per_hydrogen=snapshot.mass_per_hydrogen, missing=missing)
     if not cell_size:
-        del maps["cell_size"]
+        maps.pop("cell_size", None)
     return MapSet(
         **maps,
         stars=_table(snapshot, stars, frames, labels, coverage),

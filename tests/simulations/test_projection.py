@@ -37,7 +37,7 @@ def sums_of(block, *, kind="cells", sight, width, depth, pixels=16, centre=CENTR
     windows = Windows(np.array(centre), _frames(sight), width, depth, pixels)
     box = Box(np.zeros(3), np.full(3, BOX), np.full(3, period))
     with ThreadPoolExecutor(1) as pool:
-        return gather(InMemoryGas(block, kind), windows, box, thermal=False, pool=pool)
+        return gather(InMemoryGas(block, kind), windows, box, thermal=False, sizes=True, pool=pool)
 
 
 @pytest.mark.parametrize("sight", SIGHTS, ids=str)
