@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
+from stellarfm.exceptions import FractalError
 from stellarfm.fractals import render_torch
 from stellarfm.fractals.chaos import Program, Window
 from stellarfm.fractals.stack import stack
@@ -49,8 +50,11 @@ def render_batch(
     Raises
     ------
     FractalError
-        If the numbers of programs, windows and seeds differ or are zero, or an image cannot be played.
+        If the numbers of programs, windows and seeds differ or are zero, an image cannot be played, or the
+        device has no 64-bit numbers.
     """
+    if torch.device(device).type == "mps":
+        raise FractalError("device mps has no 64-bit numbers, which the counts need; choose cpu or cuda")
     seeds = [0] * len(programs) if seeds is None else seeds
     batch = stack(programs, windows, seeds, size=size, points=points, device=device)
     if batch.key.device.type == "cuda":

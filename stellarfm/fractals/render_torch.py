@@ -38,7 +38,7 @@ __all__ = ["play"]
 
 
 def _sqrt(x: torch.Tensor) -> torch.Tensor:
-    """Square root, rounded correctly; torch's own of 32-bit numbers is not (one in six differs in the last bit)."""
+    """Square root, rounded correctly; torch's own of 32-bit numbers is not, on some CPUs."""
     return x.double().sqrt().float()
 
 

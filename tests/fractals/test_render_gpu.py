@@ -70,6 +70,7 @@ def test_an_image_does_not_depend_on_its_batch():
         ({"programs": []}, "0 programs, 1 windows and 1 seeds make no batch"),
         ({"seeds": [1, 2]}, "1 programs, 1 windows and 2 seeds make no batch"),
         ({"seeds": [-1]}, "seed is -1"),
+        ({"device": "mps"}, "choose cpu or cuda"),
         ({"points": 0}, "at least 1 point"),
         ({"size": 0}, "1 to 32768 pixels"),
         ({"windows": [Window(0.0, float("nan"), 1.0)]}, "is no square"),
