@@ -1,6 +1,6 @@
 """The four arms at several label budgets: on the synthetic survey, and on real ring galaxies.
 
-    python arms.py --output runs/arms                     the whole experiment; hours on two cores
+    python arms.py --output runs/arms                     the whole experiment: an hour or two on two cores
     python arms.py --output runs/arms-quick --quick       the same code, minutes
     python arms.py --output runs/arms --real ../../../../shared/data/galaxies   also the real galaxies
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ GZ2 = {
 class Scale:
     """How large the experiment is."""
 
-    size: int = 48
+    size: int = 32
     galaxies: int = 3000
     steps: int = 800
     batch: int = 64
@@ -302,9 +302,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of runs and results")
     parser.add_argument("--real", type=Path, help="folder of the real galaxies (catalogue.csv, images)")
     parser.add_argument("--encoder", default="resnet18", help="name of an encoder (default: resnet18)")
+    parser.add_argument("--size", type=int, help="side of the images in pixels (default: 32)")
+    parser.add_argument("--steps", type=int, help="of each pretraining (default: 800)")
     parser.add_argument("--quick", action="store_true", help="a tiny version that shows that everything runs")
     args = parser.parse_args()
-    scale = QUICK if args.quick else Scale()
+    given = {name: value for name in ("size", "steps") if (value := getattr(args, name)) is not None}
+    scale = replace(QUICK if args.quick else Scale(), **given)
     args.output.mkdir(parents=True, exist_ok=True)
     results = Results(args.output / "results.jsonl")
     synthetic(args.output, scale, args.encoder, results)

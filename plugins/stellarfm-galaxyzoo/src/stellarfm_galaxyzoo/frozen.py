@@ -15,7 +15,7 @@ __all__ = ["HEADS", "FrozenHead", "LinearHead", "NeighbourHead", "cross_fit"]
 
 FOLDS = 4
 #: Strengths of the ridge penalty that are tried, strongest first: each starts from the one before.
-PENALTIES = (1.0, 0.1, 0.01)
+PENALTIES = (100.0, 10.0, 1.0, 0.1)
 
 
 class FrozenHead(Protocol):
