@@ -1,8 +1,9 @@
 """The footprint of a cell from its six faces: any direction, cut by the depth of the window or not. Compiled.
 
-Back and front of a cell are three faces each, parallelograms on the sky on which depth is linear. The mass in a pixel
-is the integral of the depth, clipped to that of the window, over the part of each face in the pixel: of the back less
-of the front. An edge-on face has no area and counts for nothing, so that no direction is special.
+Back and front of a cell are three faces each, parallelograms on the sky on which depth is linear. A face is cut at the
+ends of the window's depth: what is before counts for nothing, what is behind as if it were at the end. The mass in a
+pixel is the integral of the depth over the part of each face in the pixel, of the back less of the front. An edge-on
+face has no area and counts for nothing, so that no direction is special.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stellarfm.simulations.polygons import integral_between, range_of, split
+from stellarfm.simulations.polygons import flattened, integral, range_of, split
 
 __all__ = ["N_POLYGONS", "cube_by_faces"]
 
 _DUST = 1e-13
 
-#: Polygons in use: what is left of a face, of a row of it (two each, in turns), a pixel of that, and two for its depth.
-N_POLYGONS = 7
-_FACE, _ROW, _PIXEL, _DEPTH = 0, 2, 4, 5
+#: Polygons in use: what is left of a face, of a row of it (two each, in turns), a pixel of that; what lies behind.
+N_POLYGONS = 6
+_FACE, _ROW, _PIXEL, _BEHIND = 0, 2, 4, 5
 
 
 @njit(cache=True, nogil=True)
@@ -58,7 +59,10 @@ def cube_by_faces(
         for side in (-1, 1):
             sign = face(room, axis, side * half, half, frame)
             if sign != 0:
-                add_face(share, room, i0, i1, j0, j1, x, y, sign, low, high)
+                p, n, n_behind = cut_in_depth(room, low, high)
+                add_face(share, room, p, n, i0, i1, j0, j1, x, y, sign, low)
+                flattened(room, _BEHIND, n_behind, high, _FACE)
+                add_face(share, room, _FACE, n_behind, i0, i1, j0, j1, x, y, sign, low)
     volume = 8 * half * half * half
     for i in range(i0, i1):
         for j in range(j0, j1):
@@ -84,9 +88,27 @@ def face(room: np.ndarray, axis: int, offset: float, half: float, frame: np.ndar
 
 
 @njit(cache=True, nogil=True)
+def cut_in_depth(room: np.ndarray, low: float, high: float) -> tuple[int, int, int]:
+    """Cut the face at the ends of the depth; where it goes on, its vertices, and those of what is behind the end."""
+    p, n, n_behind = _FACE, 4, 0
+    nearest, farthest = range_of(room, _FACE, 4, 2)
+    if farthest <= low:
+        return p, 0, 0
+    if nearest < low:
+        _, n = split(room, p, n, 2, low, _ROW, _FACE + 1)
+        p = _FACE + 1
+    if farthest > high:
+        n, n_behind = split(room, p, n, 2, high, _FACE + 1 - p, _BEHIND)
+        p = _FACE + 1 - p
+    return p, n, n_behind
+
+
+@njit(cache=True, nogil=True)
 def add_face(
     share: np.ndarray,
     room: np.ndarray,
+    rest: int,
+    n_rest: int,
     i0: int,
     i1: int,
     j0: int,
@@ -95,15 +117,16 @@ def add_face(
     y: float,
     sign: float,
     low: float,
-    high: float,
 ) -> None:
-    """Add the integral of the depth over a face to each of the pixels, row by row.
+    """Add the integral of the depth, from `low`, over a part `rest` of a face to each of the pixels, row by row.
 
     Pixel borders are moved to the centre of the cell, not the face to the pixels: a small cell keeps all its digits.
     """
-    start, end = range_of(room, _FACE, 4, 0)
+    if n_rest < 3:
+        return
+    start, end = range_of(room, rest, n_rest, 0)
     i0, i1 = max(i0, int(np.floor(start + x))), min(i1, int(np.ceil(end + x)))
-    rest, other, n_rest = _FACE, _FACE + 1, 4
+    other = _FACE + 1 - rest
     if start < i0 - x:
         _, n_rest = split(room, rest, n_rest, 0, i0 - x, _ROW, other)
         rest, other = other, rest
@@ -111,7 +134,7 @@ def add_face(
         n_row, n_rest = split(room, rest, n_rest, 0, i + 1 - x, _ROW, other)
         rest, other = other, rest
         if n_row > 2:
-            add_row(share, room, i, n_row, j0, j1, y, sign, low, high)
+            add_row(share, room, i, n_row, j0, j1, y, sign, low)
 
 
 @njit(cache=True, nogil=True)
@@ -125,9 +148,8 @@ def add_row(
     y: float,
     sign: float,
     low: float,
-    high: float,
 ) -> None:
-    """Add the integral of the depth over a row of a face to each of its pixels."""
+    """Add the integral of the depth, from `low`, over a row of it to each of its pixels."""
     start, end = range_of(room, _ROW, n_rest, 1)
     j0, j1 = max(j0, int(np.floor(start + y))), min(j1, int(np.ceil(end + y)))
     rest, other = _ROW, _ROW + 1
@@ -138,4 +160,4 @@ def add_row(
         n_pixel, n_rest = split(room, rest, n_rest, 1, j + 1 - y, _PIXEL, other)
         rest, other = other, rest
         if n_pixel > 2:
-            share[i, j] += sign * integral_between(room, _PIXEL, n_pixel, low, high, _DEPTH)
+            share[i, j] += sign * integral(room, _PIXEL, n_pixel, low)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["MOST_VERTICES", "integral_between", "range_of", "split"]
+__all__ = ["MOST_VERTICES", "flattened", "integral", "range_of", "split"]
 
-#: A face has 4 vertices, is cut 5 times at most, and rounding can at worst add half as many at each cut.
-MOST_VERTICES = 32
+#: A face has 4 vertices, is cut 6 times at most, and rounding can at worst add half as many at each cut.
+MOST_VERTICES = 48
 
 
 @njit(cache=True, nogil=True)
@@ -69,12 +69,7 @@ def integral(room: np.ndarray, p: int, n: int, zero: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def integral_between(room: np.ndarray, p: int, n: int, low: float, high: float, spare: int) -> float:
-    """Integral of the depth clipped to [low, high], counted from low, over polygon `p`.
-
-    It is the integral of max(depth - low, 0) less that of max(depth - high, 0); `spare` and the next are overwritten.
-    """
-    _, n_low = split(room, p, n, 2, low, spare, spare + 1)
-    total = integral(room, spare + 1, n_low, low)
-    _, n_high = split(room, p, n, 2, high, spare, spare + 1)
-    return total - integral(room, spare + 1, n_high, high)
+def flattened(room: np.ndarray, p: int, n: int, depth: float, target: int) -> None:
+    """Copy polygon `p` to `target`, all of it at one depth."""
+    for i in range(n):
+        room[target, i, 0], room[target, i, 1], room[target, i, 2] = room[p, i, 0], room[p, i, 1], depth
