@@ -177,7 +177,7 @@ def _lost(size: int, points: int, count: int) -> Row:
     for index in range(count):
         genome = dataset.genome(index)
         trial = dataset.trial(genome)
-        spent += trial.points
+        spent += trial.work
         kept += trial.histogram is not None
         untested = render(compile_genome(genome), FIXED_WINDOW, size=size, points=points)[..., 0]
         good += bool(coverage(untested) >= dataset.threshold and contrast(untested) >= dataset.contrast)
@@ -187,7 +187,7 @@ def _lost(size: int, points: int, count: int) -> Row:
         "candidates": count,
         "good": good,
         "lost": (good - kept) / good,
-        "renders an image": spent / points / kept,
+        "renders an image": spent / dataset.frame.work / kept,
     }
 
 

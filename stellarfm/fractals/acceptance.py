@@ -2,24 +2,31 @@
 
 The mass paper (arXiv:2510.24159) keeps a frame if at least 80 % of the plane is covered. Cheap tests come first: at an
 eighth of the size with a 64th of the points the points per pixel are the same, and the coverage is hardly ever lower
-than in the full frame; so what fails there need not be rendered. What passes is looked at once more at a quarter.
+than in the full frame; so what fails there need not be rendered. What passes is looked at once more at a quarter. Small
+images have a single test, of as many points as pay for the burn-in of the walkers.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from stellarfm.fractals.arrays import Array, namespace
-from stellarfm.fractals.render_cpu import Program, Window, render
+from stellarfm.fractals.chaos import BURN_IN, FEWEST_STEPS, WALKERS, Program, Window, plan
+from stellarfm.fractals.render_cpu import render
 
 __all__ = ["MINIMUM_CONTRAST", "Costs", "Stage", "Trial", "contrast", "coverage", "stages", "try_frame"]
 
-#: (what divides the size, margin): a cheap test asks for ``threshold + margin * threshold * (1 - threshold)``. Of 600
-#: flames at 64 pixels these margins lose one frame in a hundred, of 250 at the paper's 336 pixels none.
-COARSE = ((8, 0.0), (4, 0.1))
+#: What divides the size in the cheap tests.
+COARSE = (8, 4)
+#: They ask for ``threshold + MARGIN * threshold * (1 - threshold)``, since coverage falls from scale to scale.
+#: ``benchmarks/fractals.py`` prints what share of the good frames is lost.
+MARGIN = 0.125
+#: Points that a test has at least: all walkers draw in all steps that an ensemble plays in any case.
+LEAST_POINTS = WALKERS * FEWEST_STEPS
 #: Least `contrast` of an image. Uniform noise has about 0.07 at 15 points a pixel.
 MINIMUM_CONTRAST = 0.35
 #: Pixels are summed over blocks of this side before their contrast is measured.
@@ -33,20 +40,26 @@ class Stage(NamedTuple):
     points: int
     coverage: float
 
+    @property
+    def work(self) -> int:
+        """Steps of walkers, the burn-in included."""
+        played = plan(self.points)
+        return played.ensembles * WALKERS * (played.steps + BURN_IN)
+
 
 class Trial(NamedTuple):
     """What became of a candidate.
 
     Attributes
     ----------
-    histogram : ndarray of int64, shape (size, size, 3), or None
+    histogram : ndarray of int64, shape (size, size, 3 or 1), or None
         None if the candidate was refused.
-    points : int
-        Points that were rendered to find out.
+    work : int
+        Steps of walkers that it took to find out: points, and the burn-in before them.
     """
 
     histogram: np.ndarray | None
-    points: int
+    work: int
 
 
 @dataclass
@@ -58,7 +71,7 @@ class Costs:
     images, candidates : int
         Images accepted, and genomes looked at.
     renders : float
-        Points rendered, those of refused candidates and of cheap tests included, in units of the points of an image.
+        Work done, that for refused candidates and cheap tests included, in units of the work for one full frame.
     """
 
     images: int = 0
@@ -96,13 +109,15 @@ def contrast(counts: Array) -> Array:
 
 
 def stages(*, size: int, points: int, threshold: float) -> list[Stage]:
-    """The cheap tests and, last, the full frame; without a threshold there is nothing to test."""
-    spread = threshold * (1.0 - threshold)
-    cheap = [
-        Stage(max(size // factor, 1), max(points // factor**2, 1), threshold + margin * spread)
-        for factor, margin in COARSE
-    ]
-    return [*(cheap if threshold > 0 else []), Stage(size, points, threshold)]
+    """The cheap tests and, last, the full frame; without a threshold there is nothing to test.
+
+    Tests of more than a quarter of the points are left out: they would cost more than they save.
+    """
+    full = Stage(size, points, threshold)
+    sides = sorted({max(-(-size // factor), math.ceil(size * (LEAST_POINTS / points) ** 0.5)) for factor in COARSE})
+    wanted = threshold + MARGIN * threshold * (1.0 - threshold)
+    cheap = [Stage(side, round(points * (side / size) ** 2), wanted) for side in sides]
+    return [*(stage for stage in cheap if threshold > 0 and 4 * stage.points <= points), full]
 
 
 def try_frame(
@@ -113,22 +128,24 @@ def try_frame(
     points: int,
     threshold: float,
     least_contrast: float = MINIMUM_CONTRAST,
+    colour: bool = True,
 ) -> Trial:
     """The histogram of a candidate, unless its frame is not worth an image.
 
     Parameters
     ----------
-    program, window, size, points
+    program, window, size, points, colour
         As for `render`.
     threshold : float
         Least coverage, 0 to 1.
     least_contrast : float
         Least `contrast`.
     """
-    spent = 0
-    for stage in stages(size=size, points=points, threshold=threshold):
-        histogram = render(program, window, size=stage.size, points=stage.points)
-        spent += stage.points
+    work = 0
+    for stage in (cascade := stages(size=size, points=points, threshold=threshold)):
+        wanted = colour and stage is cascade[-1]
+        histogram = render(program, window, size=stage.size, points=stage.points, colour=wanted)
+        work += stage.work
         if coverage(histogram[..., 0]) < stage.coverage:
-            return Trial(None, spent)
-    return Trial(histogram if contrast(histogram[..., 0]) >= least_contrast else None, spent)
+            return Trial(None, work)
+    return Trial(histogram if contrast(histogram[..., 0]) >= least_contrast else None, work)

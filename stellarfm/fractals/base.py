@@ -5,22 +5,23 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
-from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Trial, try_frame
+from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Stage, Trial, try_frame
+from stellarfm.fractals.chaos import Program, Window, compile_genome
 from stellarfm.fractals.genome import Genome
-from stellarfm.fractals.render_cpu import WINDOWS, choose_window, compile_genome
+from stellarfm.fractals.render_cpu import WINDOWS, choose_window
 from stellarfm.fractals.samplers import sample_genome
-from stellarfm.fractals.tone import COLOURS, tone
+from stellarfm.fractals.tone import COLOURS, needs_colour, tone
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FractalDataset", "FractalImage", "default_points"]
+__all__ = ["Candidate", "FractalDataset", "FractalImage", "default_points"]
 
 MINIMUM_SIZE = 8
 #: Points an image of 64 x 64 pixels: 15 a pixel, at which 0.8 can be met; the paper has 9 a pixel of 336 x 336.
@@ -40,13 +41,22 @@ class FractalImage:
     attempts : int
         Candidates that were looked at, this one included.
     renders : float
-        Points that were rendered for all of them, in units of the points of one image.
+        Work done for all of them, in units of the work for one full frame.
     """
 
     image: np.ndarray
     genome: Genome | None
     attempts: int = 1
     renders: float = 1.0
+
+
+class Candidate(NamedTuple):
+    """A genome that may become an image."""
+
+    attempt: int
+    genome: Genome
+    program: Program
+    window: Window
 
 
 @dataclass(kw_only=True, eq=False)
@@ -140,6 +150,16 @@ class FractalDataset(PretrainingDataset):
         """Points an image, by default in proportion to its area."""
         return default_points(self.size) if self.points is None else self.points
 
+    @property
+    def needs_colour(self) -> bool:
+        """Whether an image shows more than the number of points."""
+        return needs_colour(self.colour, channels=self.channels)
+
+    @property
+    def frame(self) -> Stage:
+        """What a full frame is."""
+        return Stage(self.size, self.n_points, self.threshold)
+
     def __len__(self) -> int:
         return self.count
 
@@ -158,14 +178,14 @@ class FractalDataset(PretrainingDataset):
     def render(self, index: int) -> FractalImage:
         """Image number `index` with its genome and costs; raises what `image` raises."""
         index = self.checked_index(index)
-        spent = 0
+        work = 0
         for attempt in range(self.attempts):
             genome = self.genome(index, attempt=attempt)
             trial = self.trial(genome)
-            spent += trial.points
+            work += trial.work
             if trial.histogram is not None:
                 image = tone(trial.histogram, channels=self.channels, colour=self.colour, gamma=self.gamma)
-                return FractalImage(image, genome, attempt + 1, spent / self.n_points)
+                return FractalImage(image, genome, attempt + 1, work / self.frame.work)
         raise self.given_up(index)
 
     def images(self, indices: Sequence[int], *, device: torch.device | str) -> torch.Tensor:
@@ -180,17 +200,26 @@ class FractalDataset(PretrainingDataset):
         """Candidate number `attempt` for an image."""
         return sample_genome(self.sampler, seed=self.seed, index=index, attempt=attempt)
 
+    def candidate(self, index: int, attempt: int) -> Candidate:
+        """Candidate number `attempt` for an image, ready to be rendered."""
+        genome = self.genome(index, attempt=attempt)
+        return Candidate(attempt, genome, *self._framed(genome))
+
     def trial(self, genome: Genome) -> Trial:
         """Render a genome in the dataset's window, if it is worth it."""
-        program = compile_genome(genome)
         return try_frame(
-            program,
-            choose_window(program, self.window),
+            *self._framed(genome),
             size=self.size,
             points=self.n_points,
             threshold=self.threshold,
             least_contrast=self.contrast,
+            colour=self.needs_colour,
         )
+
+    def _framed(self, genome: Genome) -> tuple[Program, Window]:
+        """A genome for the renderer, and its window."""
+        program = compile_genome(genome)
+        return program, choose_window(program, self.window)
 
     def checked_index(self, index: int) -> int:
         """`index` as an integer; `IndexError` if there is no such image."""

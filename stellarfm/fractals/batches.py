@@ -1,31 +1,33 @@
 """Images by the batch, on a GPU: candidates for many images are tested together, and what passes is rendered together.
 
-Batches give the images of `FractalDataset.image`, up to the rounding of the device; both take the first candidate that
-passes. What must be quick in Python - drawing genomes - is a few calls a candidate; the rest is tensors.
+Batches hold the images of `FractalDataset.image`: both take the first candidate that passes, and counts are equal to
+the last bit wherever they are made. Only the logarithms and means of the tone are rounded as the device does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from stellarfm.fractals.acceptance import Stage, contrast, coverage, stages
-from stellarfm.fractals.render_cpu import Program, Window, choose_window, compile_genome
 from stellarfm.fractals.render_gpu import render_batch
-from stellarfm.fractals.tone import needs_colour, tone
+from stellarfm.fractals.tone import tone
 
 if TYPE_CHECKING:
-    from stellarfm.fractals.base import FractalDataset
+    from stellarfm.fractals.base import Candidate, FractalDataset
     from stellarfm.fractals.genome import Genome
 
 __all__ = ["Batch", "render_images"]
 
 #: Candidates of an image that are tested at a time: three of ten pass, so few images need a second round.
 LOOK_AHEAD = 4
+#: Candidates that a helper draws at a time.
+CHUNK = 32
 
 
 class Batch(NamedTuple):
@@ -40,7 +42,7 @@ class Batch(NamedTuple):
     attempts : list of int
         Candidates up to the accepted one.
     renders : list of float
-        Points rendered for each image, in units of the points of one image.
+        Work done for each image, in units of the work for one full frame.
     """
 
     images: torch.Tensor
@@ -49,27 +51,20 @@ class Batch(NamedTuple):
     renders: list[float]
 
 
-class _Candidate(NamedTuple):
-    """A genome that may become an image."""
-
-    attempt: int
-    genome: Genome
-    program: Program
-    window: Window
-
-
 @dataclass
 class _Search:
     """How far the search for one image has come."""
 
     index: int
     drawn: int = 0
-    spent: int = 0
-    passed: deque[_Candidate] = field(default_factory=deque)
-    found: _Candidate | None = None
+    work: int = 0
+    passed: deque[Candidate] = field(default_factory=deque)
+    found: Candidate | None = None
 
 
-def render_images(dataset: FractalDataset, indices: Sequence[int], *, device: torch.device | str) -> Batch:
+def render_images(
+    dataset: FractalDataset, indices: Sequence[int], *, device: torch.device | str, helpers: Executor | None = None
+) -> Batch:
     """The images with these numbers.
 
     Parameters
@@ -80,6 +75,8 @@ def render_images(dataset: FractalDataset, indices: Sequence[int], *, device: to
         Their numbers.
     device : torch.device or str
         Where to render.
+    helpers : concurrent.futures.Executor, optional
+        Processes that draw genomes: a GPU renders faster than one process can draw.
 
     Raises
     ------
@@ -92,7 +89,7 @@ def render_images(dataset: FractalDataset, indices: Sequence[int], *, device: to
     *cheap, full = stages(size=dataset.size, points=dataset.n_points, threshold=dataset.threshold)
     histograms: list[torch.Tensor | None] = [None] * len(searches)
     while open_numbers := [number for number, search in enumerate(searches) if search.found is None]:
-        _look_ahead(dataset, [searches[n] for n in open_numbers if not searches[n].passed], cheap, device)
+        _look_ahead(dataset, [searches[n] for n in open_numbers if not searches[n].passed], cheap, device, helpers)
         ready = [n for n in open_numbers if searches[n].passed]
         for number, histogram in zip(ready, _try(dataset, [searches[n] for n in ready], full, device), strict=True):
             histograms[number] = histogram
@@ -100,34 +97,41 @@ def render_images(dataset: FractalDataset, indices: Sequence[int], *, device: to
 
 
 def _look_ahead(
-    dataset: FractalDataset, searches: list[_Search], cheap: Iterable[Stage], device: torch.device | str
+    dataset: FractalDataset,
+    searches: list[_Search],
+    cheap: Iterable[Stage],
+    device: torch.device | str,
+    helpers: Executor | None,
 ) -> None:
     """Draw the next candidates of each image, and keep those that pass the cheap tests."""
-    drawn = [(search, candidate) for search in searches for candidate in _draw(dataset, search)]
+    drawn = list(_draw(dataset, searches, helpers))
     for stage in cheap:
         covered = coverage(_render([c for _, c in drawn], stage, device, colour=False)[..., 0])
         for search, _ in drawn:
-            search.spent += stage.points
+            search.work += stage.work
         passes = (covered >= stage.coverage).tolist()
         drawn = [pair for pair, passed in zip(drawn, passes, strict=True) if passed]
     for search, candidate in drawn:
         search.passed.append(candidate)
 
 
-def _draw(dataset: FractalDataset, search: _Search) -> list[_Candidate]:
-    """The next candidates of one image."""
+def _draw(
+    dataset: FractalDataset, searches: list[_Search], helpers: Executor | None
+) -> Iterator[tuple[_Search, Candidate]]:
+    """The next candidates of each image."""
+    wanted = [(search, attempt) for search in searches for attempt in _attempts(dataset, search)]
+    numbers = [search.index for search, _ in wanted], [attempt for _, attempt in wanted]
+    drawn = helpers.map(dataset.candidate, *numbers, chunksize=CHUNK) if helpers else map(dataset.candidate, *numbers)
+    return zip((search for search, _ in wanted), drawn, strict=True)
+
+
+def _attempts(dataset: FractalDataset, search: _Search) -> range:
+    """Numbers of the next candidates of one image."""
     if search.drawn >= dataset.attempts:
         raise dataset.given_up(search.index)
     attempts = range(search.drawn, min(search.drawn + LOOK_AHEAD, dataset.attempts))
     search.drawn = attempts.stop
-    return [_candidate(dataset, search.index, attempt) for attempt in attempts]
-
-
-def _candidate(dataset: FractalDataset, index: int, attempt: int) -> _Candidate:
-    """One candidate, ready to be rendered."""
-    genome = dataset.genome(index, attempt=attempt)
-    program = compile_genome(genome)
-    return _Candidate(attempt, genome, program, choose_window(program, dataset.window))
+    return attempts
 
 
 def _try(
@@ -135,28 +139,24 @@ def _try(
 ) -> list[torch.Tensor | None]:
     """Render the first candidate of each image that passed; the histogram where it is accepted."""
     candidates = [search.passed.popleft() for search in searches]
-    colour = needs_colour(dataset.colour, channels=dataset.channels)
-    histograms = _render(candidates, full, device, colour=colour)
+    histograms = _render(candidates, full, device, colour=dataset.needs_colour)
     counts = histograms[..., 0]
     accepted = ((coverage(counts) >= full.coverage) & (contrast(counts) >= dataset.contrast)).tolist()
     for search, candidate, good in zip(searches, candidates, accepted, strict=True):
-        search.spent += full.points
+        search.work += full.work
         search.found = candidate if good else None
     return [histogram if good else None for histogram, good in zip(histograms, accepted, strict=True)]
 
 
-def _render(
-    candidates: Sequence[_Candidate], stage: Stage, device: torch.device | str, *, colour: bool
-) -> torch.Tensor:
-    """Histograms of a batch, (B, size, size, 3); none for no candidates."""
+def _render(candidates: Sequence[Candidate], stage: Stage, device: torch.device | str, *, colour: bool) -> torch.Tensor:
+    """Histograms of a batch, (B, size, size, 3 or 1); none for no candidates."""
     if not candidates:
-        return torch.zeros((0, stage.size, stage.size, 3), dtype=torch.int64, device=device)
+        return torch.zeros((0, stage.size, stage.size, 1), dtype=torch.int64, device=device)
     return render_batch(
         [candidate.program for candidate in candidates],
         [candidate.window for candidate in candidates],
         size=stage.size,
         points=stage.points,
-        seeds=[0] * len(candidates),
         device=device,
         colour=colour,
     )
@@ -170,5 +170,5 @@ def _finish(dataset: FractalDataset, searches: list[_Search], histograms: torch.
         images=images,
         genomes=[candidate.genome for candidate in found],
         attempts=[candidate.attempt + 1 for candidate in found],
-        renders=[search.spent / dataset.n_points for search in searches],
+        renders=[search.work / dataset.frame.work for search in searches],
     )

@@ -6,6 +6,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,7 @@ def produce(job: Job, *, count: int, workers: int = 1, device: str = "cpu") -> I
     count : int
         Number of images.
     workers : int
-        Processes that render; 1 renders in this one. A GPU needs none beside this one.
+        Processes that render, or that draw genomes for a GPU; 1 stands for this one alone.
     device : str
         As for torch: ``cpu``, ``cuda``, ``cuda:1``.
 
@@ -106,13 +107,18 @@ def produce(job: Job, *, count: int, workers: int = 1, device: str = "cpu") -> I
     if workers < 1:
         raise FractalError(f"workers is {workers}; expected at least 1")
     if device != "cpu":
-        return _on_device(job, count, device)
+        return _on_device(job, count, workers, device)
     return map(job, range(count)) if min(workers, count) == 1 else _in_processes(job, count, workers)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes: a fork would share the locks of torch's threads."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _in_processes(job: Job, count: int, workers: int) -> Iterator[Product]:
     """Side by side, handed out in order, never more than a few ahead of who writes them."""
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _pool(workers) as pool:
         waiting = deque(pool.submit(job, index) for index in range(min(workers * QUEUE, count)))
         try:
             for index in range(len(waiting), count + len(waiting)):
@@ -124,18 +130,20 @@ def _in_processes(job: Job, count: int, workers: int) -> Iterator[Product]:
             pool.shutdown(cancel_futures=True)
 
 
-def _on_device(job: Job, count: int, device: str) -> Iterator[Product]:
+def _on_device(job: Job, count: int, workers: int, device: str) -> Iterator[Product]:
     """Batch by batch."""
     if not isinstance(job.dataset, FractalDataset):
         raise FractalError(f"device {device}: this dataset is made on the CPU alone; leave out --device")
     _check_device(device)
     from stellarfm.fractals.batches import render_images
 
-    for start in range(0, count, BATCH):
-        batch = render_images(job.dataset, range(start, min(start + BATCH, count)), device=device)
-        rows = zip(batch.images.cpu().numpy(), batch.genomes, batch.attempts, batch.renders, strict=True)
-        for offset, row in enumerate(rows):
-            yield job.finish(start + offset, FractalImage(*row))
+    with nullcontext() if workers == 1 else _pool(workers) as helpers:
+        for start in range(0, count, BATCH):
+            indices = range(start, min(start + BATCH, count))
+            batch = render_images(job.dataset, indices, device=device, helpers=helpers)
+            rows = zip(batch.images.cpu().numpy(), batch.genomes, batch.attempts, batch.renders, strict=True)
+            for index, row in zip(indices, rows, strict=True):
+                yield job.finish(index, FractalImage(*row))
 
 
 def _check_device(device: str) -> None:

@@ -57,12 +57,28 @@ def test_what_is_accepted_is_covered_and_is_what_render_gives():
 
 
 def test_cheap_tests_come_first_and_have_as_many_points_a_pixel():
-    *cheap, full = stages(size=64, points=64_000, threshold=0.8)
-    assert full == (64, 64_000, 0.8)
-    assert [stage.points for stage in cheap] == sorted(stage.points for stage in cheap)
+    *cheap, full = stages(size=336, points=1_000_000, threshold=0.8)
+    assert full == (336, 1_000_000, 0.8)
+    assert [stage.size for stage in cheap] == [42, 84]
     for stage in cheap:
-        assert stage.points / stage.size**2 == 64_000 / 64**2
+        assert stage.points / stage.size**2 == pytest.approx(1_000_000 / 336**2, rel=1e-3)
         assert 0.8 <= stage.coverage < 1
+        assert stage.work < 0.1 * full.work
+
+
+def test_tests_that_would_be_burn_in_above_all_are_left_out():
+    for size, expected in ((32, [32]), (64, [24, 64]), (96, [24, 96]), (336, [42, 84, 336])):
+        assert [stage.size for stage in stages(size=size, points=15 * size**2, threshold=0.8)] == expected
+
+
+def test_tests_have_points_that_pay_for_the_burn_in():
+    for size in (48, 64, 96, 128, 336):
+        *cheap, _ = stages(size=size, points=15 * size**2, threshold=0.8)
+        assert all(stage.points >= 8192 and stage.work < 1.7 * stage.points for stage in cheap)
+
+
+def test_work_is_points_and_burn_in():
+    assert stages(size=64, points=60_000, threshold=0.8)[-1].work == pytest.approx(60_000 * 1.09, rel=0.01)
 
 
 def test_a_threshold_of_one_asks_no_more_of_the_cheap_tests():
@@ -70,26 +86,37 @@ def test_a_threshold_of_one_asks_no_more_of_the_cheap_tests():
 
 
 def test_the_smallest_frame_has_stages_too():
-    assert all(stage.size >= 1 and stage.points >= 1 for stage in stages(size=1, points=1, threshold=0.5))
+    assert stages(size=1, points=1, threshold=0.5) == [(1, 1, 0.5)]
 
 
 def test_refusing_early_is_cheap():
     point = FlameMap(affine=(0.0, 0.0, 0.1, 0.0, 0.0, 0.1))
-    trial = try_frame(compile_genome(Genome(maps=(point, point))), FIXED_WINDOW, size=64, points=64_000, threshold=0.8)
-    assert trial == (None, 1000)
+    program = compile_genome(Genome(maps=(point, point)))
+    trial = try_frame(program, FIXED_WINDOW, size=336, points=1_000_000, threshold=0.8)
+    assert trial.histogram is None
+    assert trial.work < 0.03 * stages(size=336, points=1_000_000, threshold=0.8)[-1].work
+
+
+def test_without_colour_there_are_only_counts():
+    program = compile_genome(sample_genome("flames", seed=0, index=0))
+    full = try_frame(program, FIXED_WINDOW, size=32, points=15_000, threshold=0.0)
+    bare = try_frame(program, FIXED_WINDOW, size=32, points=15_000, threshold=0.0, colour=False)
+    assert bare.histogram.shape == (32, 32, 1)
+    np.testing.assert_array_equal(bare.histogram[..., 0], full.histogram[..., 0])
 
 
 def test_the_cheap_tests_rarely_refuse_what_the_full_one_accepts():
     lost, costs = 0, Costs()
-    for index in range(100):
-        program = compile_genome(sample_genome("flames", seed=11, index=index))
+    full = stages(size=64, points=60_000, threshold=0.8)[-1]
+    for index in range(200):
+        program = compile_genome(sample_genome("flames", seed=0, index=index))
         counts = render(program, FIXED_WINDOW, size=64, points=60_000)[..., 0]
         trial = try_frame(program, FIXED_WINDOW, size=64, points=60_000, threshold=0.8)
         costs.candidates += 1
-        costs.renders += trial.points / 60_000
+        costs.renders += trial.work / full.work
         costs.images += trial.histogram is not None
         lost += trial.histogram is None and coverage(counts) >= 0.8 and contrast(counts) >= MINIMUM_CONTRAST
-    assert costs.images > 20
+    assert costs.images > 50
     assert lost <= 0.05 * costs.images
     assert costs.renders / costs.images < 1.8
 

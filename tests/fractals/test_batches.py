@@ -29,9 +29,7 @@ def test_batches_are_the_images_one_by_one(dataset):
     assert batch.genomes == [item.genome for item in expected]
     assert batch.attempts == [item.attempts for item in expected]
     assert batch.images.dtype == torch.float32
-    # the last bit of a coordinate may move a point to the next pixel
-    difference = np.abs(batch.images.numpy() - np.stack([item.image for item in expected]))
-    assert np.quantile(difference, 0.99) < 0.02
+    np.testing.assert_allclose(batch.images.numpy(), [item.image for item in expected], atol=1e-6)
 
 
 def test_the_contract_gives_the_same_on_the_cpu():
@@ -43,7 +41,7 @@ def test_the_contract_gives_the_same_on_the_cpu():
 def test_what_a_batch_costs_covers_every_candidate():
     batch = render_images(FlameDataset(size=16), INDICES, device="cpu")
     for attempts, renders in zip(batch.attempts, batch.renders, strict=True):
-        assert 1 < renders < 2 + attempts
+        assert 1 <= renders <= 4 + attempts
 
 
 def test_given_genomes_are_rendered_untested():
@@ -64,9 +62,10 @@ def test_an_index_out_of_range():
         render_images(FlameDataset(size=16, count=5), [2, 5], device="cpu")
 
 
-def test_production_on_a_device_gives_the_same_files(monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_production_on_a_device_gives_the_same_files(monkeypatch, workers):
     monkeypatch.setattr("stellarfm.fractals.production._check_device", lambda device: None)
     job = Job(FlameDataset(size=16), bytes, shown=3)
-    found = list(produce(job, count=3, device="cpu:0"))
+    found = list(produce(job, count=3, workers=workers, device="cpu:0"))
     assert [product.genome for product in found] == [job(index).genome for index in range(3)]
     assert [product.index for product in found] == [0, 1, 2]

@@ -7,6 +7,7 @@ from stellarfm import registry
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals import FlameDataset, FractalDataset, FractalDBDataset, Genome, IFSDataset
+from stellarfm.fractals.acceptance import Costs
 from stellarfm.fractals.tone import tone
 from stellarfm.pretraining.data import batch_indices, image_loader
 
@@ -123,7 +124,17 @@ def test_an_image_says_what_it_cost(small):
     for index in INDICES:
         item = small.render(index)
         assert item.genome == small.genome(index, attempt=item.attempts - 1)
-        assert 1 < item.renders < 1 + item.attempts
+        assert 1 <= item.renders <= item.attempts
+
+
+def test_cheap_tests_keep_the_cost_of_an_image_low():
+    costs = Costs()
+    dataset = FlameDataset(size=64)
+    for index in range(40):
+        item = dataset.render(index)
+        costs.add(candidates=item.attempts, renders=item.renders)
+    assert costs.candidates > 2 * costs.images
+    assert costs.renders < 1.8 * costs.images
 
 
 @pytest.mark.parametrize("index", [-1, 10])
