@@ -194,8 +194,8 @@ def _count_colours(pixel, level, packed):
 
 
 @njit(inline="always", **OPTIONS)
-def _step(step_key, affine, post, has_post, first, code, weight, colour, old, new, source, maps, work):
-    """One step of an ensemble: x, y and colour of its walkers, `old` -> `new`."""
+def _step(step_key, affine, post, has_post, first, code, weight, colour, old, new, source, maps, work, colourful):
+    """One step of an ensemble: x, y and, if `colourful`, colour of its walkers, `old` -> `new`."""
     key = mix(step_key + JULIA)
     for group in range(GROUPS):
         k, begin = maps[group], group * LANES
@@ -203,7 +203,8 @@ def _step(step_key, affine, post, has_post, first, code, weight, colour, old, ne
             k, mix(key + group), affine, post, has_post, first, code, weight, old[0], old[1], source, begin, work
         )
         _place(work, new[0], new[1], begin)
-        _fade(colour[k], source, begin, old[2], new[2])
+        if colourful:
+            _fade(colour[k], source, begin, old[2], new[2])
 
 
 @njit(inline="always", **OPTIONS)
@@ -260,7 +261,22 @@ def play(
             offset = mix(mix(key + step % STRIDE + 1) + OFFSET) + shift
             _choose(step_key, offset, choice, maps)
             _sources(step_key, source)
-            _step(step_key, affine, post, has_post, first, code, weight, colour, old, new, source, maps, work)
+            _step(
+                step_key,
+                affine,
+                post,
+                has_post,
+                first,
+                code,
+                weight,
+                colour,
+                old,
+                new,
+                source,
+                maps,
+                work,
+                packed is not None,
+            )
             old, new = new, old
             if step < all_ready:
                 ready = ready[source]
