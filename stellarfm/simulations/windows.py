@@ -136,26 +136,26 @@ def visible(windows: Windows, box: Box) -> tuple[np.ndarray, np.ndarray]:
         Boolean, shape (K, M, pixels, pixels): True where the line of sight through a corner of the pixel misses the box
         within the depth of the window. Such a pixel would hold part of a column only.
     coverage : ndarray
-        Fraction of the window inside the box, averaged over the corners of its pixels, shape (K, M).
+        Fraction of the window inside the box, averaged over the centres of its pixels, shape (K, M).
     """
     n_stars, n_frames, n = len(windows.centre), len(windows.frames), windows.pixels
     missing, coverage = np.zeros((n_stars, n_frames, n, n), dtype=bool), np.ones((n_stars, n_frames))
     low, high = windows.centre - windows.reach < box.lower, windows.centre + windows.reach > box.upper
     for star in np.flatnonzero(np.any((low | high) & (box.period == 0), axis=1)):
         for i, frame in enumerate(windows.frames):
-            inside = _inside(windows.centre[star], frame, windows, box)
-            corners = inside > 0
+            borders = np.linspace(-0.5, 0.5, windows.pixels + 1) * windows.width
+            corners = _inside(windows.centre[star], frame, borders, windows.depth, box) > 0
+            middles = (borders[1:] + borders[:-1]) / 2
             missing[star, i] = ~(corners[1:, 1:] & corners[1:, :-1] & corners[:-1, 1:] & corners[:-1, :-1])
-            coverage[star, i] = inside.mean()
+            coverage[star, i] = _inside(windows.centre[star], frame, middles, windows.depth, box).mean()
     return missing, coverage
 
 
-def _inside(centre: np.ndarray, frame: np.ndarray, windows: Windows, box: Box) -> np.ndarray:
-    """Fraction of the line of sight through each pixel corner that is in the box, shape (pixels + 1, pixels + 1)."""
-    offset = np.linspace(-0.5, 0.5, windows.pixels + 1) * windows.width
+def _inside(centre: np.ndarray, frame: np.ndarray, offset: np.ndarray, depth: float, box: Box) -> np.ndarray:
+    """Fraction in the box of the lines of sight at all pairs of offsets from the centre, shape (n, n)."""
     start = centre + offset[:, None, None] * frame[0] + offset[None, :, None] * frame[1]
-    slack = _ROUNDING * windows.width
-    first = np.full(start.shape[:2], -windows.depth / 2)
+    slack = _ROUNDING * depth
+    first = np.full(start.shape[:2], -depth / 2)
     last = -first
     for k in np.flatnonzero(box.period == 0):
         low, high = box.lower[k] - slack - start[..., k], box.upper[k] + slack - start[..., k]
@@ -164,4 +164,4 @@ def _inside(centre: np.ndarray, frame: np.ndarray, windows: Windows, box: Box) -
         else:
             crossings = np.sort([low / frame[2, k], high / frame[2, k]], axis=0)
             first, last = np.maximum(first, crossings[0]), np.minimum(last, crossings[1])
-    return np.clip((last - first) / windows.depth, 0, 1)
+    return np.clip((last - first) / depth, 0, 1)

@@ -104,7 +104,14 @@ def test_beyond_a_closed_box_is_missing(snapshot_of, uniform_block):
     np.testing.assert_allclose(depth.column_density / sky.column_density[0, -1, -1], 0.65, rtol=1e-5)
     np.testing.assert_array_equal(sky.mask[0], np.broadcast_to(np.arange(10)[:, None] < 4, (10, 10)))
     assert np.ptp(sky.column_density[0, 4:].value) < 1e-5 * sky.column_density[0, 4, 4].value
-    np.testing.assert_allclose(maps.stars["coverage"], [0.65, 7 / 11], rtol=1e-6)
+    np.testing.assert_allclose(maps.stars["coverage"], [0.65, 0.7], rtol=1e-6)
+
+
+def test_a_window_larger_than_a_closed_box_holds_all_of_it(snapshot_of, uniform_block):
+    snapshot = snapshot_of(uniform_block(4), periodic=False, stars=[(2.0, 2.0, 2.0)])
+    maps = project(snapshot, pixels=3, width="12 pc", axes="y")
+    assert np.flatnonzero(~maps.mask).tolist() == [4]
+    np.testing.assert_allclose(maps.stars["coverage"], 1 / 27)
 
 
 def test_beyond_a_closed_box_in_an_oblique_direction(snapshot_of, uniform_block):
