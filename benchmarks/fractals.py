@@ -15,6 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from stellarfm.fractals import (
     IFSDataset,
     sample_genome,
 )
-from stellarfm.fractals.acceptance import Costs, contrast, coverage
+from stellarfm.fractals.acceptance import Costs, contrast, coverage, stages
 from stellarfm.fractals.pictures import gzip_chunk
 from stellarfm.fractals.production import Job, produce
 from stellarfm.fractals.render_cpu import FIXED_WINDOW, compile_genome, render
@@ -143,7 +144,7 @@ def _accept(options: dict[str, Any], count: int) -> Row:
         "images": count,
         "images/s": count / seconds,
         "accepted": costs.images / costs.candidates,
-        "renders an image": costs.renders / costs.images,
+        "renders an image (work)": costs.renders / costs.images,
     }
 
 
@@ -165,7 +166,7 @@ def _share(dataset: type[FractalDataset], window: str, count: int) -> Row:
 
 
 def cheap_tests(quick: bool) -> list[Row]:
-    """Share of good frames that the cheap tests refuse at 0.8, and the renders an image that they leave."""
+    """Share of good frames that the cheap tests refuse at 0.8, and the cost of an image: points; work with burn-in."""
     cases = [(64, 60_000, 100 if quick else 600)] + ([] if quick else [(336, 1_000_000, 250)])
     return [_lost(size, points, count) for size, points, count in cases]
 
@@ -173,11 +174,14 @@ def cheap_tests(quick: bool) -> list[Row]:
 def _lost(size: int, points: int, count: int) -> Row:
     """One size, over the first candidates of `count` images."""
     dataset = FlameDataset(size=size, points=points)
-    good = kept = spent = 0
+    cascade = stages(size=size, points=points, threshold=dataset.threshold)
+    drawn = dict(zip(accumulate(s.work for s in cascade), accumulate(s.points for s in cascade), strict=True))
+    good = kept = spent = paid = 0
     for index in range(count):
         genome = dataset.genome(index)
         trial = dataset.trial(genome)
         spent += trial.work
+        paid += drawn[trial.work]
         kept += trial.histogram is not None
         untested = render(compile_genome(genome), FIXED_WINDOW, size=size, points=points)[..., 0]
         good += bool(coverage(untested) >= dataset.threshold and contrast(untested) >= dataset.contrast)
@@ -187,7 +191,8 @@ def _lost(size: int, points: int, count: int) -> Row:
         "candidates": count,
         "good": good,
         "lost": (good - kept) / good,
-        "renders an image": spent / dataset.frame.work / kept,
+        "renders an image (points)": paid / points / kept,
+        "renders an image (work)": spent / dataset.frame.work / kept,
     }
 
 
