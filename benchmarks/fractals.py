@@ -109,7 +109,7 @@ def _compare(name: str, genome: Genome, few: int, many: int, repeats: int) -> Ro
         "colour Mpoints/s": rate["colour"],
         "grey / flam3": rate["grey"] / rate["flam3"],
         "colour / flam3": rate["colour"] / rate["flam3"],
-        "same picture (rank r)": agreement(genome, few),
+        "same picture (rank r)": agreement(genome, many),
     }
 
 
