@@ -1,6 +1,8 @@
+import argparse
 import inspect
 import typing
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,7 +60,7 @@ def test_hooks_are_optional():
 def test_annotations_resolve():
     from stellarfm import contracts
 
-    names = {"torch": torch, "np": __import__("numpy")}
+    names = {"torch": torch, "np": np, "argparse": argparse}
     for contract in CONTRACTS.values():
         for _, method in inspect.getmembers(contract, inspect.isfunction):
             if method.__module__ == contracts.__name__:
