@@ -19,8 +19,8 @@ from stellarfm.pretraining.data import Batches
 from stellarfm.pretraining.guard import Guard, Limits
 from stellarfm.pretraining.module import PretrainingModule
 from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method
-from stellarfm.pretraining.process import quieten
 from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.voices import silent
 from stellarfm.pretraining.watch import Watch
 
 WARM_UP = 2
@@ -105,8 +105,7 @@ class Ours:
         guard = Guard(
             Limits(), steps=recipe.steps, warmup_steps=recipe.warmup_steps, images=recipe.batch_size, prototypes=None
         )
-        with warnings.catch_warnings():
-            quieten(recipe)
+        with silent():
             trainer = Trainer(
                 max_steps=steps + WARM_UP,
                 accelerator="gpu" if self.setting.device.type == "cuda" else "cpu",
