@@ -18,7 +18,6 @@ Fewer windows a star (`--per-star`) cost less and predict worse, all rows alike:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from encoders_imagenet import EfficientNetLite0, imagenet_weights
+from results_file import write_results
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
@@ -45,7 +45,6 @@ from stellarfm.inference import MassRegressor, Readout
 from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
-from stellarfm.output import new_file
 from stellarfm.pretraining.curve import curve_record
 
 READOUTS = ("rings", "zooms")
@@ -350,9 +349,7 @@ def main() -> None:
         "differences": compared(rows, [label for label, *_ in options.runs], windows),
         "budgets": [{"row": str(row), **{str(b): values for b, values in by.items()}} for row, by in budgets.items()],
     }
-    for ending, text in ((".json", json.dumps(found, indent=1) + "\n"), (".md", in_words(found))):
-        with new_file(options.output.with_suffix(ending), overwrite=True) as path:
-            path.write_text(text)
+    write_results(options.output, found, in_words(found))
     print(in_words(found))
 
 

@@ -10,7 +10,6 @@ flam3 always computes colours, and converts its buffer to a picture with density
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -21,8 +20,10 @@ from typing import Any
 
 import flam3
 import numpy as np
+from results_file import write_results
 from scipy.stats import spearmanr
 
+from stellarfm.cores import available_cores
 from stellarfm.fractals import (
     FlameDataset,
     FlameMap,
@@ -198,7 +199,7 @@ def _lost(size: int, points: int, count: int) -> Row:
 
 def with_cores(quick: bool) -> list[Row]:
     """Images a second of ``stellarfm fractals`` (64 pixels) with 1, 2, 4, ... processes, by the clock, once all run."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     workers = sorted({1, cores, *(2**k for k in range(1, 10) if 2**k < cores)})
     rates = {n: _production_rate(n, 3 if quick else 15) for n in workers}
     return [{"processes": n, "images/s": rate, "speed-up": rate / rates[1]} for n, rate in rates.items()]
@@ -340,10 +341,7 @@ def main() -> None:
         summary = " ".join((measure.__doc__ or "").split())
         text.append(f"## {title}\n\n{summary}\n\n{table(found[title]) if found[title] else SKIPPED[title]}")
         print(f"\n{text[-1]}", flush=True)
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.with_suffix(".json").write_text(json.dumps({"machine": machine, **found}, indent=2) + "\n")
-        args.output.with_suffix(".md").write_text("\n\n".join(text) + "\n")
+    write_results(args.output, {"machine": machine, **found}, "\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ that what else the machine does hardly counts; else it is the wall's.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -33,8 +32,8 @@ from typing import Any
 
 import torch
 from pretraining_loops import Bare, Lightly, Ours, Setting
+from results_file import write_results
 
-from stellarfm.output import new_file
 from stellarfm.pretraining.cost import HARDWARE, count_flops
 from stellarfm.pretraining.plugins import plugin_names
 from stellarfm.pretraining.recipe import load_recipe
@@ -225,10 +224,7 @@ def main() -> None:
         "memory_mb": used,
     }
     print(in_words(found))
-    if options.output:
-        for ending, text in ((".json", json.dumps(found, indent=2) + "\n"), (".md", in_words(found))):
-            with new_file(options.output.with_suffix(ending), overwrite=True) as path:
-                path.write_text(text)
+    write_results(options.output, found, in_words(found))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from results_file import write_results
 
-from stellarfm.output import new_file
 from stellarfm.simulations import GasBlock, InMemoryGas, Region, Snapshot, project
 from stellarfm.simulations.moments import HYDROGEN_MASS
 
@@ -328,10 +328,7 @@ def main() -> None:
         "synthetic": synthetic(*((300_000, 50) if arguments.quick else (10_000_000, 1000))),
     }
     print(report(found))
-    if arguments.output:
-        for ending, text in ((".json", json.dumps(found, indent=2) + "\n"), (".md", report(found))):
-            with new_file(arguments.output.with_suffix(ending), overwrite=True) as path:
-                path.write_text(text)
+    write_results(arguments.output, found, report(found))
 
 
 if __name__ == "__main__":

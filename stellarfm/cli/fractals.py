@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,10 +129,11 @@ def _attributes(name: str, count: int, dataset: PretrainingDataset, options: dic
 
 def _workers(args: argparse.Namespace, count: int) -> int:
     """Processes to use: those asked for, or all cores that are worth it."""
+    from stellarfm.cores import available_cores
+
     if args.workers is not None:
         return args.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores, count // WORTH_A_WORKER), 1)
+    return max(min(available_cores(), count // WORTH_A_WORKER), 1)
 
 
 def _with_bar(products: Iterable[Product], args: argparse.Namespace, count: int) -> Iterable[Product]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellarfm.cli.common import add_output_options, log_to_stderr, say
+from stellarfm.cores import available_cores
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
             output=args.output,
             settings=settings,
             executor=executor,
-            threads=max(1, _cores() // workers),
+            threads=max(1, available_cores() // workers),
             resume=args.resume,
             overwrite=args.overwrite,
             progress=advance,
@@ -111,12 +111,7 @@ def _workers(args: argparse.Namespace) -> int:
 
     if args.workers is not None and args.workers < 1:
         raise SnapshotError(f"--workers is {args.workers}; expected at least 1")
-    return min(len(args.snapshots), args.workers or _cores())
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(len(args.snapshots), args.workers or available_cores())
 
 
 @contextmanager

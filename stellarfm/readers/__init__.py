@@ -47,10 +47,12 @@ def _broken_hdf5(path: Path) -> str:
     """Why a file that begins like HDF5 is none, or nothing."""
     import h5py
 
+    from stellarfm.readers.signatures import HDF5
+
     if not path.is_file():
         return ""
     with path.open("rb") as file:
-        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+        if file.read(len(HDF5)) != HDF5:
             return ""
     try:
         h5py.File(path).close()

@@ -9,9 +9,10 @@ import h5py
 from stellarfm.readers.gadget_files import is_gadget
 from stellarfm.readers.ramses_output import is_ramses
 
-__all__ = ["family"]
+__all__ = ["HDF5", "family"]
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+#: How an HDF5 file begins.
+HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def family(path: Path) -> str | None:
@@ -33,7 +34,7 @@ def _family(path: Path) -> str | None:
         return "yt" if _is_plotfile(path) else None
     with path.open("rb") as file:
         start = file.read(2048)
-    if start.startswith(_HDF5):
+    if start.startswith(HDF5):
         return "gadget" if is_gadget(path) else "yt" if _is_known_hdf5(path) else None
     return "yt" if _is_enzo(path, start) or start.startswith(b"# vtk DataFile") else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 
@@ -13,6 +12,7 @@ from astropy.table import QTable
 from numpy.typing import ArrayLike
 
 from stellarfm import __version__
+from stellarfm.cores import available_cores
 from stellarfm.exceptions import SnapshotError
 from stellarfm.maps import MapSet
 from stellarfm.maps.units import as_length, in_unit
@@ -171,7 +171,7 @@ def _windows(
 
 def _threads(threads: int | None) -> int:
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_cores()
     if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
         raise SnapshotError(f"{threads!r} threads; expected a whole number of at least 1")
     return int(threads)
