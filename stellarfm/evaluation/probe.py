@@ -24,9 +24,9 @@ __all__ = ["MassProbe", "rounded_scales"]
 class MassProbe:
     """R2 of log10 mass of held-out stars, and of held-out simulations if there are several, by nearest neighbours.
 
-    The encoder's class token and its patches in rings are read; whitening and neighbours (`MassRegressor`) are learnt
+    The encoder's class token, its patches in rings and those of three zooms are read; whitening and neighbours (`MassRegressor`) are learnt
     from the training side of each fold, and so are the scales of the maps. Those are rounded, to a quarter of a
-    scale, so that folds that agree share their features: three passes over the windows, as a rule, instead of eight.
+    scale, so that folds that agree share their features: three times, as a rule, instead of eight.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MassProbe:
         if windows.label_kind is None:
             raise MapError("these windows have no masses; a probe needs a map set with a label kind and masses")
         self.windows = thin(windows, per_star=per_star, seed=seed)
-        self.readout = Readout(pooling=("class", "rings"))
+        self.readout = Readout(pooling=("class", "rings", "zooms"))
         simulations = np.unique(np.asarray(windows.stars["simulation"]).astype(str))
         self.folds = {"star": split(self.windows, "star", n_folds=n_folds)}
         if len(simulations) > 1:
