@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from typing import Any
 
 import torch
 from pretraining_loops import Bare, Lightly, Ours, Setting
+from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.pretraining.cost import HARDWARE, count_flops
@@ -67,7 +67,7 @@ def loop_names() -> list[str]:
 
 
 def build(setting: Setting) -> tuple[dict[str, Any], dict[str, float]]:
-    """Every loop, and on a GPU the largest memory that each takes while it runs alone, in MB."""
+    """Every loop, and on a GPU the largest memory that each takes while it runs alone, in MiB."""
     loops, used, gpu = {}, {}, setting.device.type == "cuda"
     for name in loop_names():
         before = torch.cuda.memory_allocated() if gpu else 0
@@ -75,7 +75,7 @@ def build(setting: Setting) -> tuple[dict[str, Any], dict[str, float]]:
         if gpu:
             torch.cuda.reset_peak_memory_stats()
             loops[name].seconds(1)
-            used[name] = (torch.cuda.max_memory_allocated() - before) / 1e6
+            used[name] = (torch.cuda.max_memory_allocated() - before) / 2**20
     return loops, used
 
 
@@ -132,7 +132,7 @@ def breakdown(setting: Setting, *, repeats: int) -> Row:
 
 
 def memory(name: str) -> float:
-    """Largest memory of a process on the CPU that runs one loop, in MB."""
+    """Largest memory of a process on the CPU that runs one loop, in MiB."""
     own = [word for word in sys.argv[1:] if word != "--quick"]
     command = [sys.executable, __file__, *own, "--only", name]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -142,7 +142,7 @@ def memory(name: str) -> float:
 def only(setting: Setting, name: str) -> None:
     """A few steps of one loop, then print the memory of this process."""
     LOOPS[name](setting).seconds(2)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    print(peak_memory())
 
 
 def utilisation(setting: Setting, rows: list[Row]) -> Row:
@@ -182,14 +182,14 @@ def in_words(found: Row) -> str:
         "",
         ", ".join(f"{name} {value}" for name, value in found["machine"].items()),
         "",
-        "| loop | images/s, median (range) | stellarfm is faster by | target | peak memory, MB |",
+        "| loop | images/s, median (range) | stellarfm is faster by | target | peak memory, MiB |",
         "|:--|--:|--:|--:|--:|",
     ]
     for name in rows[0]:
         rate, ratio = middle([row[name] for row in rows]), found["ratios"].get(name)
         faster = f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['largest']:.2f})" if ratio else ""
         target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
-        used = f"{found['memory_mb'][name]:.0f}" if name in found["memory_mb"] else ""
+        used = f"{found['memory_mib'][name]:.0f}" if name in found["memory_mib"] else ""
         spread = f"{rate['median']:.1f} ({rate['least']:.1f} to {rate['largest']:.1f})"
         lines.append(f"| {name} | {spread} | {faster} | {target} | {used} |")
     share = found["utilisation"].get("share_of_peak")
@@ -221,7 +221,7 @@ def main() -> None:
         "ratios": ratios(rows),
         "utilisation": utilisation(setting, rows),
         "parts_ms": breakdown(setting, repeats=2 if options.quick else 7),
-        "memory_mb": used,
+        "memory_mib": used,
     }
     print(in_words(found))
     write_results(options.output, found, in_words(found))

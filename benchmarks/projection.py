@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.simulations import GasBlock, InMemoryGas, Region, Snapshot, project
@@ -249,7 +249,7 @@ def measured_synthetic(n_cells: int, n_stars: int, options: dict) -> Row:
     snapshot = synthetic_snapshot(n_cells, n_stars)
     gas = snapshot.gas.gas  # type: ignore[union-attr]
     held = sum(getattr(gas, name).nbytes for name in ("position", "size", "mass", "velocity"))
-    before = memory()
+    before = peak_memory()
     start = time.perf_counter()
     maps = project(snapshot, **options)
     return {
@@ -259,18 +259,8 @@ def measured_synthetic(n_cells: int, n_stars: int, options: dict) -> Row:
         "seconds": time.perf_counter() - start,
         "gas_mb": held / 2**20,
         "before_mb": before,
-        "peak_mb": memory(),
+        "peak_mb": peak_memory(),
     }
-
-
-def memory() -> float:
-    """Most memory this process has held, MiB; not ru_maxrss on Linux, which a child inherits from its parent."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return (
-            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2**10
-        )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def synthetic(n_cells: int, n_stars: int) -> list[Row]:

@@ -24,9 +24,9 @@ __all__ = ["MassProbe", "rounded_scales"]
 class MassProbe:
     """R2 of log10 mass of held-out stars, and of held-out simulations if there are several, by nearest neighbours.
 
-    The encoder's class token, its patches in rings and those of three zooms are read; whitening and neighbours (`MassRegressor`) are learnt
-    from the training side of each fold, and so are the scales of the maps. Those are rounded, to a quarter of a
-    scale, so that folds that agree share their features: three times, as a rule, instead of eight.
+    The encoder's class token, its patches in rings and those of three zooms are read; whitening and neighbours
+    (`MassRegressor`) are learnt from the training side of each fold, and so are the scales of the maps. Those are
+    rounded, to a quarter of a scale, so that folds that agree share their features: three times, as a rule, not eight.
 
     Parameters
     ----------
