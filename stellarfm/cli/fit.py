@@ -23,7 +23,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind")
     p.add_argument(
-        "--encoder", required=True, metavar="NAME|DIR", help="output of pretrain, or a plugin (random weights)"
+        "--encoder",
+        default="bundled",
+        metavar="NAME|DIR",
+        help="output of pretrain, a model, or a plugin (random weights); the encoder that comes along by default",
     )
     p.add_argument(
         "--pooling",

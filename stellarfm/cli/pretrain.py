@@ -45,7 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--max-hours", type=float, help="stop then, with a checkpoint and an encoder")
     p.add_argument("--workers", type=int, help="processes that render images beside the training")
     p.add_argument("--torch-threads", type=int, help="threads of torch")
-    p.add_argument("--init", type=Path, metavar="FILE", help="encoder weights to start from (safetensors)")
+    p.add_argument(
+        "--init",
+        metavar="FILE",
+        help="encoder weights to start from (safetensors; or `bundled`, those that come along)",
+    )
     p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     p.add_argument(
         "--probe", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, to probe the encoder with"
@@ -112,7 +116,7 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> None:
         method=args.method,
         output=args.output,
         recipe=recipe,
-        init=args.init,
+        init=_weights(args.init),
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
@@ -139,3 +143,12 @@ def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
     every = recipe.checkpoint_steps if steps is None else steps
     return Probe(ask=masses, every=every, about=masses.about, check=masses.check)
+
+
+def _weights(choice: str | None) -> Path | None:
+    """The file that ``--init`` means."""
+    if choice == "bundled":
+        from stellarfm.inference.storage import BUNDLED, WEIGHTS
+
+        return BUNDLED / WEIGHTS
+    return Path(choice) if choice else None

@@ -1,4 +1,4 @@
-"""The frozen encoder of a model: found by name, by pretraining directory or by weight file."""
+"""The frozen encoder of a model: found by name, by directory of a run or of a model, or by weight file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, ModelError
+from stellarfm.inference.storage import BUNDLED, CONFIG, WEIGHTS, read_config
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
 __all__ = ["FrozenEncoder"]
 
-WEIGHTS = "encoder.safetensors"
 RECORD = "encoder.json"
 
 
@@ -48,8 +48,9 @@ class FrozenEncoder:
         Parameters
         ----------
         choice : str or path
-            The output directory of a pretraining run, a safetensors file with its ``encoder.json`` beside it, or a
-            name of the registry, which gives random weights.
+            ``"bundled"``, the default encoder that comes with the package; the output directory of a pretraining run,
+            a model directory, a safetensors file with its ``encoder.json`` beside it; or a name of the registry,
+            which gives random weights.
         image_size : int
             Side of the windows in pixels; the native size of an encoder made by name.
         seed : int
@@ -59,7 +60,9 @@ class FrozenEncoder:
         ------
         InputNotFoundError, ModelError, UnknownPluginError
         """
-        path = Path(choice)
+        path = BUNDLED if choice == "bundled" else Path(choice)
+        if (path / CONFIG).is_file():
+            return cls._of_model(path)
         if path.is_dir():
             return cls._trained(path / RECORD, path / WEIGHTS)
         if path.is_file() or path.suffix == ".safetensors":
@@ -85,6 +88,12 @@ class FrozenEncoder:
         encoder = registry.create("encoders", name, **options)
         load_weights(encoder, weights)
         return cls(name, options, encoder, training)
+
+    @classmethod
+    def _of_model(cls, directory: Path) -> FrozenEncoder:
+        """The encoder of a model directory."""
+        known = read_config(directory)["encoder"]
+        return cls.load(known["name"], known["options"], directory / WEIGHTS, known.get("training", {}))
 
     @classmethod
     def _trained(cls, record: Path, weights: Path) -> FrozenEncoder:

@@ -3,6 +3,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
@@ -278,8 +279,6 @@ def test_a_directory_that_is_no_pretraining_run(tmp_path, record, error, match):
 
 
 def test_random_weights_leave_the_global_state_alone(tiny_encoder):
-    import torch
-
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
@@ -308,6 +307,14 @@ def copy_of(directory, tmp_path):
     for path in directory.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     return copy
+
+
+def test_the_encoder_of_a_model_and_the_default_one_are_found(fitted_model, model_directory):
+    found = FrozenEncoder.find(model_directory, image_size=32)
+    assert (found.name, found.options) == (fitted_model.encoder.name, fitted_model.encoder.options)
+    ours = fitted_model.encoder.module.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in found.module.state_dict().items())
+    assert FrozenEncoder.find("bundled", image_size=64).training == StellarModel.load().encoder.training != {}
 
 
 @pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits"])
