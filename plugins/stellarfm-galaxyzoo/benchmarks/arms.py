@@ -1,25 +1,31 @@
 """The four arms at several label budgets: on the synthetic survey, and on real ring galaxies.
 
-    python arms.py --output runs/arms                     the whole experiment: an hour or two on two cores
+    python arms.py --output runs/arms --workers 2         the whole experiment: an hour or two on two cores
     python arms.py --output runs/arms-quick --quick       the same code, minutes
     python arms.py --output runs/arms --real ../../../../shared/data/galaxies   also the real galaxies
 
 Every run is kept under the output folder; what is there is not made again, so a killed experiment continues. Tables are
-printed from ``results.jsonl`` and written beside it.
+printed from ``results.jsonl`` and written beside it. Pretraining runs come one after another, what is learnt from them
+in ``--workers`` processes, each with one thread.
 
 Task: is there a ring? As many rings as not, so that chance is 0.5. ``direct`` trains the encoder and a head on the
 labels alone, from scratch; the other arms were pretrained on the survey, without a label of the task, and are then read
-by a linear head (``frozen``) or fine-tuned whole (``tuned``). On real galaxies the pretraining sees all images, also
-those that are tested on, but no ring label; votes are those of the 58 galaxies that have some. Intervals are 95 %
-bootstrap intervals over the tested galaxies, after averaging over seeds; differences are paired.
+by a linear head (``frozen``) or fine-tuned whole (``tuned``); a frozen encoder of random weights is the control. On
+real galaxies the pretraining sees all images, also those that are tested on, but no ring label; votes are those of the
+58 galaxies that have some. Intervals are 95 % bootstrap intervals over the tested galaxies, after averaging over seeds;
+differences are paired.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +74,12 @@ class Scale:
     galaxies: int = 3000
     steps: int = 800
     batch: int = 64
-    tuning_steps: int = 150
+    tuning_steps: int = 100
     budgets: tuple[int, ...] = (50, 200, 750)
-    seeds: int = 3
+    seeds: int = 2
     tested: int = 600
-    real_steps: int = 300
-    real_budgets: tuple[int, ...] = (100, 376)
+    real_steps: int = 200
+    real_budgets: tuple[int, ...] = (376,)
 
 
 QUICK = Scale(
@@ -85,20 +91,29 @@ QUICK = Scale(
 class Results:
     """Lines of JSON, one a run, each with a key."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, workers: int) -> None:
         self.path = path
+        self.workers = workers
         lines = path.read_text().splitlines() if path.exists() else []
         self.rows = {json.loads(line)["key"]: json.loads(line) for line in lines}
 
-    def once(self, key: str, make) -> dict:
-        """The result of a key; made if it is not there."""
-        if key not in self.rows:
-            start = time.monotonic()
-            self.rows[key] = {"key": key, **make(), "minutes": round((time.monotonic() - start) / 60, 2)}
-            with self.path.open("a") as file:
-                file.write(json.dumps(self.rows[key]) + "\n")
-            print(f"{key}: {self.rows[key]['minutes']} min", flush=True)
-        return self.rows[key]
+    def fill(self, makers: dict[str, Callable[[], dict]]) -> None:
+        """Make what is not there yet, several at once; each is written when it is done."""
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            running = {pool.submit(timed, make): key for key, make in makers.items() if key not in self.rows}
+            for done in as_completed(running):
+                key = running[done]
+                self.rows[key] = {"key": key, **done.result()}
+                with self.path.open("a") as file:
+                    file.write(json.dumps(self.rows[key]) + "\n")
+                print(f"{key}: {self.rows[key]['minutes']} min", flush=True)
+
+
+def timed(make: Callable[[], dict]) -> dict:
+    """What was made, and the minutes it took."""
+    start = time.monotonic()
+    return {**make(), "minutes": round((time.monotonic() - start) / 60, 2)}
 
 
 def encoder_of(arm: str, folder: Path, scale: Scale, encoder: str, dataset: str, options: dict, steps: int) -> Path:
@@ -162,25 +177,45 @@ def synthetic(folder: Path, scale: Scale, encoder: str, results: Results) -> Non
         for arm in PRETRAINED
     }
     survey, votes, train, test = ring_sample(scale)
-    for budget in scale.budgets:
-        for seed in range(scale.seeds):
-            rows = balanced(votes, train, budget, seed)
-            for arm, mode in modes():
-                key = f"synthetic rings {budget} {seed} {arm} {mode}"
-                results.once(key, lambda a=arm, m=mode, r=rows, s=seed: {
-                    "correct": correct(learn(survey, votes, r, runs.get(a, encoder), m, scale, s), survey, test, votes)
-                })  # fmt: skip
+    results.fill(
+        {
+            f"synthetic rings {budget} {seed} {arm} {mode}": partial(
+                told_right,
+                survey,
+                votes,
+                balanced(votes, train, budget, seed),
+                test,
+                runs.get(arm, encoder),
+                mode,
+                scale,
+                seed,
+            )
+            for budget in scale.budgets
+            for seed in range(scale.seeds)
+            for arm, mode in modes()
+        }
+    )
     voted = SyntheticSurvey(
         size=scale.size, count=max(scale.budgets) + scale.tested, schema=CAMPAIGNS, labelled=1.0, first=2 * POOL_FIRST
     )
     labels = np.stack([voted.label(index) for index in range(len(voted))])
-    for arm, run in {"random": encoder, **runs}.items():
-        results.once(f"synthetic votes {arm}", lambda r=run: vote_scores(voted, labels, r, max(scale.budgets)))
+    results.fill(
+        {
+            f"synthetic votes {arm}": partial(vote_scores, voted, labels, run, max(scale.budgets))
+            for arm, run in {"random": encoder, **runs}.items()
+        }
+    )
+
+
+def told_right(source, votes, rows, test, encoder, mode: str, scale: Scale, seed: int) -> dict:
+    """Learn from some galaxies, and tell whether others have a ring."""
+    return {"correct": correct(learn(source, votes, rows, encoder, mode, scale, seed), source, test, votes)}
 
 
 def modes() -> list[tuple[str, str]]:
     """Arms and how their encoders are used."""
-    return [("direct", "tuned"), *((arm, mode) for arm in PRETRAINED for mode in ("frozen", "tuned"))]
+    learnt = [(arm, mode) for arm in PRETRAINED for mode in ("frozen", "tuned")]
+    return [("direct", "tuned"), ("random weights", "frozen"), *learnt]
 
 
 def learn(source, votes: np.ndarray, rows: np.ndarray, encoder: str | Path, mode: str, scale: Scale, seed: int):
@@ -236,24 +271,25 @@ def real(source: Path, folder: Path, scale: Scale, encoder: str, results: Result
     fold = np.empty(len(rings), int)
     for kind in (rings, ~rings):
         fold[kind] = np.random.default_rng(0).permutation(int(kind.sum())) % 5
-    for budget in scale.real_budgets:
-        for arm, mode in [*modes(), *((f"{arm} on synthetic", "frozen") for arm in PRETRAINED)]:
-            start = runs.get(arm, encoder)
-            if arm.endswith("on synthetic"):
-                start = folder / "synthetic" / arm.split()[0]
-            results.once(f"real rings {budget} 0 {arm} {mode}", lambda s=start, m=mode, b=budget: {
-                "correct": folds(images, votes, fold, b, s, m, scale)
-            })  # fmt: skip
+    starts = {(arm, mode): runs.get(arm, encoder) for arm, mode in modes()}
+    starts |= {(f"{arm} on synthetic", "frozen"): folder / "synthetic" / arm for arm in PRETRAINED}
+    results.fill(
+        {
+            f"real rings {budget} 0 {arm} {mode}": partial(folds, images, votes, fold, budget, start, mode, scale)
+            for budget in scale.real_budgets
+            for (arm, mode), start in starts.items()
+        }
+    )
 
 
-def folds(images, votes: np.ndarray, fold: np.ndarray, budget: int, encoder, mode: str, scale: Scale) -> list[int]:
+def folds(images, votes: np.ndarray, fold: np.ndarray, budget: int, encoder, mode: str, scale: Scale) -> dict:
     """Whether each galaxy is told right by the model that did not learn from its fold."""
     right = np.zeros(len(votes), int)
     for number in range(5):
         rows, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         chosen = balanced(votes, rows, min(budget, len(rows)), number)
         right[test] = correct(learn(images, votes, chosen, encoder, mode, scale, number), images, test, votes)
-    return right.tolist()
+    return {"correct": right.tolist()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -272,12 +308,19 @@ def ring_table(rows: dict[str, dict]) -> QTable:
             budget, _, arm_mode = rest[0].split(" ", 2)
             runs.setdefault((where, int(budget), arm_mode), []).append(row["correct"])
     lines = []
-    for (where, budget, arm), found in runs.items():
+    for (where, budget, arm), found in sorted(runs.items(), key=_order):
         mean = np.mean(found, axis=0)
         direct = np.mean(runs[where, budget, "direct tuned"], axis=0)
         lines.append((where, budget, arm, len(found), *interval(mean), *interval(mean - direct)))
     names = ("galaxies", "labels", "arm", "seeds", "accuracy", "low", "high", "minus_direct", "minus_low", "minus_high")
     return formatted(QTable(rows=lines, names=names), names[4:])
+
+
+def _order(item: tuple[tuple[str, int, str], list]) -> tuple:
+    """Synthetic galaxies first, few labels first, arms as in `modes`."""
+    (where, budget, arm), _ = item
+    known = [" ".join(words) for words in modes()]
+    return where != "synthetic", budget, known.index(arm) if arm in known else len(known), arm
 
 
 def vote_table(rows: dict[str, dict]) -> QTable:
@@ -304,12 +347,13 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet18", help="name of an encoder (default: resnet18)")
     parser.add_argument("--size", type=int, help="side of the images in pixels (default: 32)")
     parser.add_argument("--steps", type=int, help="of each pretraining (default: 800)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--quick", action="store_true", help="a tiny version that shows that everything runs")
     args = parser.parse_args()
     given = {name: value for name in ("size", "steps") if (value := getattr(args, name)) is not None}
     scale = replace(QUICK if args.quick else Scale(), **given)
     args.output.mkdir(parents=True, exist_ok=True)
-    results = Results(args.output / "results.jsonl")
+    results = Results(args.output / "results.jsonl", workers=args.workers)
     synthetic(args.output, scale, args.encoder, results)
     if args.real is not None:
         real(args.real, args.output, scale, args.encoder, results)
