@@ -15,7 +15,7 @@ from stellarfm.maps.mapset import MapSet
 from stellarfm.maps.scaling import MapScaler
 from stellarfm.maps.units import MAP_UNITS
 
-__all__ = ["MapSetDataset"]
+__all__ = ["MapSetDataset", "held_out_windows"]
 
 PARTS = ("train", "held-out", "all")
 GROUPINGS = ("star", "simulation")
@@ -95,7 +95,7 @@ class MapSetDataset(_Windows):
         self.seed = seed
         self._check(part, by, folds, fold, channels)
         windows = _middle(_read(path), size)
-        held = _fold(_groups(windows, by), folds, fold, seed)
+        held = held_out_windows(windows, by=by, folds=folds, fold=fold, seed=seed)
         chosen = {"train": ~held, "held-out": held, "all": np.ones_like(held)}[part]
         scaler = MapScaler(column_reference=column_reference, dispersion_reference=dispersion_reference)
         scaler.fit(windows[~held] if part != "all" else windows)
@@ -138,12 +138,9 @@ def _middle(windows: MapSet, size: int) -> MapSet:
     return replace(windows, **maps, cell_size=None)
 
 
-def _groups(windows: MapSet, by: str) -> np.ndarray:
-    return windows.groups if by == "star" else np.asarray(windows.stars["simulation"]).astype(str)
-
-
-def _fold(groups: np.ndarray, folds: int, fold: int, seed: int) -> np.ndarray:
-    """True for the windows of the groups of a fold."""
+def held_out_windows(windows: MapSet, *, by: str = "star", folds: int = 5, fold: int = 0, seed: int = 0) -> np.ndarray:
+    """True for the windows that `MapSetDataset` holds out with the same options, shape (N,)."""
+    groups = windows.groups if by == "star" else np.asarray(windows.stars["simulation"]).astype(str)
     names = np.random.default_rng(seed).permutation(np.unique(groups))
     if len(names) < folds:
         raise MapError(f"{folds} folds of {len(names)} groups; expected at most {len(names)} folds")

@@ -48,7 +48,7 @@ def draw_curve(folder: Path, *, about: str = "") -> Path | None:
         return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     names = [name for name in rows[0] if name not in ("step", "images")]
     for number, name in enumerate(names):
@@ -57,7 +57,7 @@ def draw_curve(folder: Path, *, about: str = "") -> Path | None:
         axes.axhline(rows[0][name], color=colour, lw=0.8, ls=":")  # where the run began
     axes.set(xlabel="step", ylabel="score")
     axes.set_title(about, fontsize=8, wrap=True)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     with new_file(folder / CURVE, overwrite=True) as path:
         figure.savefig(path, dpi=150)
     return folder / CURVE
