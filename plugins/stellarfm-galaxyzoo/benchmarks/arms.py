@@ -78,7 +78,7 @@ class Scale:
     budgets: tuple[int, ...] = (50, 200, 750)
     seeds: int = 2
     tested: int = 600
-    real_steps: int = 200
+    real_steps: int = 100
     real_budgets: tuple[int, ...] = (376,)
 
 
