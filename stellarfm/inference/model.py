@@ -20,6 +20,7 @@ from sklearn.metrics import r2_score
 from stellarfm import __version__
 from stellarfm.exceptions import ModelError, StellarFMError
 from stellarfm.inference.calibration import StarConformal
+from stellarfm.inference.defaults import usual_readout, usual_regressor
 from stellarfm.inference.estimation import estimate_windows, mass_range
 from stellarfm.inference.features import Readout, extract_patches
 from stellarfm.inference.fitting import Learner, check_labels
@@ -92,7 +93,7 @@ class StellarModel:
         cls,
         mapset: MapSet,
         *,
-        encoder: str | os.PathLike,
+        encoder: str | os.PathLike = "bundled",
         scaler: MapScaler | None = None,
         readout: Readout | None = None,
         regressor: MassRegressor | None = None,
@@ -107,9 +108,11 @@ class StellarModel:
         mapset : MapSet
             Windows of stars of known mass, of one label kind; several sets are joined by `MapSet.concatenate`.
         encoder : str or path
-            Output directory of a pretraining run, a weight file of one, or a name of the registry (random weights).
+            As for `FrozenEncoder.find`: the default one, the output of a pretraining run, a model, or a name of the
+            registry (random weights).
         scaler, readout, regressor, intervals : optional
-            The parts, unfitted, with their options; defaults if not given.
+            The parts, unfitted, with their options; if not given, as the bundled model has them
+            (`stellarfm.inference.defaults`).
         calibration_by : {"star", "simulation"}
             What is held out whole to learn the intervals. Simulations are what an observer's cloud differs by, but need
             several of similar size: of two, the smaller one cannot predict the larger.
@@ -122,7 +125,8 @@ class StellarModel:
         """
         pixels, label_kind = check_labels(mapset)
         frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
-        readout, regressor = readout or Readout(), clone(regressor or MassRegressor())
+        readout = readout or usual_readout()
+        regressor = clone(regressor or usual_regressor(readout))
         if regressor.blocks is None and len(readout.pooling) > 1:
             regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
         learner = Learner(

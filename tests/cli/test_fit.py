@@ -17,7 +17,7 @@ def map_files(cloud, tmp_path):
 
 def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_path, capsys):
     output = tmp_path / "model"
-    options = ["--pooling", "class", "zooms", "--neighbours", "stars", "--k", "3", "--components", "7", "--symmetries"]
+    options = ["--pooling", "class", "zooms", "--head", "neighbours", "--k", "3", "--components", "7", "--symmetries"]
     assert main(["fit", *map(str, map_files), "--encoder", tiny_encoder, "--output", str(output), *options]) == 0
     out, err = capsys.readouterr()
     assert out == ""
@@ -25,8 +25,22 @@ def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_pa
     model = StellarModel.load(output)
     assert model.readout.pooling == ("class", "zooms")
     assert model.readout.symmetries
-    chosen = {"n_components": 7, "n_neighbors": 3, "neighbours": "stars"}
+    chosen = {"n_components": 7, "n_neighbors": 3, "neighbours": "stars", "head": "neighbours", "block_weights": None}
     assert chosen.items() <= model.regressor.get_params().items()
+
+
+def test_without_options_it_reads_as_the_bundled_model_does(map_files, tiny_encoder, tmp_path):
+    """From the command line and from Python."""
+    assert main(["fit", str(map_files[0]), "--encoder", tiny_encoder, "--output", str(tmp_path / "m"), "--quiet"]) == 0
+    bundled = StellarModel.load()
+    for model in (
+        StellarModel.load(tmp_path / "m"),
+        StellarModel.fit(MapSet.read(map_files[0]), encoder=tiny_encoder),
+    ):
+        assert model.readout == bundled.readout
+        for name, value in bundled.regressor.get_params().items():
+            ours = model.regressor.get_params()[name]
+            assert name == "blocks" or ours == value or tuple(ours) == tuple(value)
 
 
 def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
