@@ -133,13 +133,16 @@ def encoder_of(arm: str, folder: Path, scale: Scale, encoder: str, dataset: str,
         method=PRETRAINED[arm],
     )
     run = folder / arm
-    if (run / "checkpoints" / f"step-{steps:08d}.ckpt").exists():
+    last = run / "checkpoints" / f"step-{steps:08d}.ckpt"
+    if last.exists():
         return run
     begun = any((run / "checkpoints").glob("step-*.ckpt"))
     pretrain(
         output=run, encoder=encoder, dataset=dataset, method="byol-hybrid", recipe=recipe, resume=begun,
         overwrite=run.exists() and not begun, progress=False,
     )  # fmt: skip
+    if not last.exists():  # a signal ends a run in good order, long before its last step
+        raise SystemExit(f"{run} was stopped; run this again to continue it")
     return run
 
 
