@@ -9,11 +9,11 @@ printed from ``results.jsonl`` and written beside it. Pretraining runs come one 
 in ``--workers`` processes, each with one thread.
 
 Task: is there a ring? As many rings as not, so that chance is 0.5. ``direct`` trains the encoder and a head on the
-labels alone, from scratch, for many more steps than tuning takes and at a higher rate; the other arms were pretrained on the survey, without a label of the task, and are then read
-by a linear head (``frozen``) or fine-tuned whole (``tuned``); a frozen encoder of random weights is the control. On
-real galaxies the pretraining sees all images, also those that are tested on, but no ring label; votes are those of the
-58 galaxies that have some. Intervals are 95 % bootstrap intervals over the tested galaxies, after averaging over seeds;
-differences are paired.
+labels alone, from scratch, for many more steps than tuning takes and at a higher rate; the other arms were pretrained
+on the survey, without a label of the task, and are then read by a linear head (``frozen``) or fine-tuned whole
+(``tuned``); a frozen encoder of random weights is the control. On real galaxies the pretraining sees all images, also
+those that are tested on, but no ring label; votes are those of the 58 galaxies that have some. Intervals are 95 %
+bootstrap intervals over the tested galaxies, after averaging over seeds; differences are paired.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Scale:
 
 
 QUICK = Scale(
-    size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, direct_steps=4, budgets=(20, 40), seeds=2, tested=60, real_steps=6,
-    real_budgets=(40,),
+    size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, direct_steps=4, budgets=(20, 40), seeds=2, tested=60,
+    real_steps=6, real_budgets=(40,),
 )  # fmt: skip
 
 
