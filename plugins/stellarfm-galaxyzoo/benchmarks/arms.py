@@ -3,6 +3,7 @@
     python arms.py --output runs/arms --workers 2         the whole experiment: an hour or two on two cores
     python arms.py --output runs/arms-quick --quick       the same code, minutes
     python arms.py --output runs/arms --real ../../../../shared/data/galaxies   also the real galaxies
+    python arms.py --output results --tables              print what was found, run nothing
 
 Every run is kept under the output folder; what is there is not made again, so a killed experiment continues. Tables are
 printed from ``results.jsonl`` and written beside it. Pretraining runs come one after another, what is learnt from them
@@ -315,6 +316,8 @@ def ring_table(rows: dict[str, dict]) -> QTable:
             runs.setdefault((where, int(budget), arm_mode), []).append(row["correct"])
     lines = []
     for (where, budget, arm), found in sorted(runs.items(), key=_order):
+        if (where, budget, "direct from scratch") not in runs:  # a killed experiment
+            continue
         mean = np.mean(found, axis=0)
         direct = np.mean(runs[where, budget, "direct from scratch"], axis=0)
         lines.append((where, budget, arm, len(found), *interval(mean), *interval(mean - direct)))
@@ -354,14 +357,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of the images in pixels (default: 32)")
     parser.add_argument("--steps", type=int, help="of each pretraining (default: 800)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument(
+        "--tables", action="store_true", help="print the tables of the runs that are there, and no more"
+    )
     parser.add_argument("--quick", action="store_true", help="a tiny version that shows that everything runs")
     args = parser.parse_args()
     given = {name: value for name in ("size", "steps") if (value := getattr(args, name)) is not None}
     scale = replace(QUICK if args.quick else Scale(), **given)
     args.output.mkdir(parents=True, exist_ok=True)
     results = Results(args.output / "results.jsonl", workers=args.workers)
-    synthetic(args.output, scale, args.encoder, results)
-    if args.real is not None:
+    if not args.tables:
+        synthetic(args.output, scale, args.encoder, results)
+    if args.real is not None and not args.tables:
         real(args.real, args.output, scale, args.encoder, results)
     print(f"\n{scale}, {args.encoder}\n")
     for name, table in (("rings", ring_table(results.rows)), ("votes", vote_table(results.rows))):
