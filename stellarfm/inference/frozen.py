@@ -62,7 +62,7 @@ class FrozenEncoder:
         """
         path = BUNDLED if choice == "bundled" else Path(choice)
         if (path / CONFIG).is_file():
-            return cls._of_model(path)
+            return cls.of_model(read_config(path), path)
         if path.is_dir():
             return cls._trained(path / RECORD, path / WEIGHTS)
         if path.is_file() or path.suffix == ".safetensors":
@@ -90,10 +90,16 @@ class FrozenEncoder:
         return cls(name, options, encoder, training)
 
     @classmethod
-    def _of_model(cls, directory: Path) -> FrozenEncoder:
-        """The encoder of a model directory."""
-        known = read_config(directory)["encoder"]
-        return cls.load(known["name"], known["options"], directory / WEIGHTS, known.get("training", {}))
+    def of_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
+        """The encoder of a model directory with this configuration."""
+        try:
+            known = config["encoder"]
+            name, options, training = known["name"], known["options"], known["training"]
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"{directory / CONFIG} is incomplete or wrong ({error!r}); fit or copy the model again"
+            ) from error
+        return cls.load(name, options, directory / WEIGHTS, training)
 
     @classmethod
     def _trained(cls, record: Path, weights: Path) -> FrozenEncoder:

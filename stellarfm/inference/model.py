@@ -315,13 +315,13 @@ class StellarModel:
     @classmethod
     def _from_config(cls, config: dict[str, Any], folder: Path) -> StellarModel:
         """The model that a configuration describes."""
-        encoder, windows = config["encoder"], config["windows"]
+        windows = config["windows"]
         calibration = dict(config["calibration"])
         by = calibration.pop("by")
         reference = Reference.read(folder / REFERENCE)
         depth = windows["depth_pc"]
         return cls(
-            FrozenEncoder.load(encoder["name"], encoder["options"], folder / WEIGHTS, encoder["training"]),
+            FrozenEncoder.of_model(config, folder),
             MapScaler.from_config(config["scaler"]),
             Readout(**config["readout"]),
             MassRegressor(**config["regressor"]).fit(reference.features, reference.mass, stars=reference.groups),

@@ -368,8 +368,8 @@ def main() -> None:
     results = Results(args.output / "results.jsonl", workers=args.workers)
     if not args.tables:
         synthetic(args.output, scale, args.encoder, results)
-    if args.real is not None and not args.tables:
-        real(args.real, args.output, scale, args.encoder, results)
+        if args.real is not None:
+            real(args.real, args.output, scale, args.encoder, results)
     print(f"\n{scale}, {args.encoder}\n")
     for name, table in (("rings", ring_table(results.rows)), ("votes", vote_table(results.rows))):
         table.write(args.output / f"{name}.csv", format="ascii.csv", overwrite=True)
