@@ -10,8 +10,8 @@ printed from ``results.jsonl`` and written beside it. Pretraining runs come one 
 in ``--workers`` processes, each with one thread.
 
 Task: is there a ring? As many rings as not, so that chance is 0.5. ``direct`` trains the encoder and a head on the
-labels alone, from scratch, for many more steps than tuning takes and at a higher rate; the other arms were pretrained
-on the survey, without a label of the task, and are then read by a linear head (``frozen``) or fine-tuned whole
+labels alone, from scratch, for as many steps as tuning takes and at a higher rate; the other arms were pretrained on
+the survey, without a label of the task, and are then read by a linear head (``frozen``) or fine-tuned whole
 (``tuned``); a frozen encoder of random weights is the control. On real galaxies the pretraining sees all images, also
 those that are tested on, but no ring label; votes are those of the 58 galaxies that have some. Intervals are 95 %
 bootstrap intervals over the tested galaxies, after averaging over seeds; differences are paired.
@@ -75,8 +75,7 @@ class Scale:
     galaxies: int = 3000
     steps: int = 800
     batch: int = 64
-    tuning_steps: int = 100
-    direct_steps: int = 600
+    tuning_steps: int = 200
     budgets: tuple[int, ...] = (50, 200, 750)
     seeds: int = 2
     tested: int = 600
@@ -85,7 +84,7 @@ class Scale:
 
 
 QUICK = Scale(
-    size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, direct_steps=4, budgets=(20, 40), seeds=2, tested=60,
+    size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, budgets=(20, 40), seeds=2, tested=60,
     real_steps=6, real_budgets=(40,),
 )  # fmt: skip
 
@@ -227,7 +226,7 @@ def learn(source, votes: np.ndarray, rows: np.ndarray, encoder: str | Path, mode
     """A model of the ring task."""
     tuning = Tuning(layers=0 if mode == "frozen" else None, steps=scale.tuning_steps)
     if mode == "from scratch":
-        tuning = replace(tuning, steps=scale.direct_steps, learning_rate=1e-3)
+        tuning = replace(tuning, learning_rate=1e-3)
     return finetune(Subset(source, rows), votes[rows], RINGS, encoder=encoder, tuning=tuning, seed=seed)
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels, finetune, thaw
 from stellarfm_galaxyzoo.frozen import LinearHead, NeighbourHead, cross_fit
 from stellarfm_galaxyzoo.model import GalaxyModel, features_of
+from stellarfm_galaxyzoo.norms import settle_norms
 from stellarfm_galaxyzoo.probe import VoteProbe
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.survey import SyntheticSurvey
+from stellarfm_galaxyzoo.views import standardise
 
 from stellarfm import registry
 from stellarfm.cli.main import main
@@ -141,6 +144,47 @@ def test_frozen_parts_keep_their_statistics():
     assert not encoder.backbone.bn1.training
     with pytest.raises(ModelError, match="has 9 layers; expected at least 99"):
         thaw(encoder, 99)
+
+
+def test_norms_take_the_statistics_of_the_images():
+    survey = SyntheticSurvey(size=16, count=70, labelled=1.0, schema=("rings",))
+    encoder = registry.create("encoders", "resnet18")
+    thaw(encoder, 1)
+    settle_norms(encoder, survey)
+    assert not encoder.backbone.bn1.running_mean.any()  # frozen
+    norm = encoder.backbone.layer4[1].bn2
+    assert norm.momentum == 0.1
+    encoder.train()
+    stack = standardise(torch.from_numpy(np.stack([survey.image(index) for index in range(len(survey))])))
+    with torch.no_grad():
+        learning = encoder.encode(stack[:35]).image.std(dim=0).mean().item()
+    thaw(encoder, None)
+    settle_norms(encoder, survey)
+    found = features_of(encoder, survey)
+    assert found.std(axis=0).mean() == pytest.approx(learning, rel=0.3)
+
+
+@dataclass(frozen=True)
+class Bright:
+    """Galaxies, each second one brighter."""
+
+    survey: SyntheticSurvey
+
+    def __len__(self):
+        return len(self.survey)
+
+    def image(self, index):
+        return self.survey.image(index) * np.float32(0.5 + 0.4 * (index % 2))
+
+
+def test_tuning_from_random_weights_learns():
+    """The head began saturated, batch norms having no statistics yet: nothing was learnt, and nothing said so."""
+    images = Bright(SyntheticSurvey(size=16, count=80, labelled=1.0, schema=("rings",)))
+    bright = np.arange(80) % 2
+    tuning = Tuning(layers=None, steps=15, batch_size=16, learning_rate=1e-3)
+    votes = np.stack([bright, 1 - bright], axis=1)
+    model = finetune(images, votes, Schema.load("rings"), encoder="resnet18", tuning=tuning)
+    assert (model.concentrations(images).argmax(axis=1) == 1 - bright).mean() > 0.9
 
 
 def test_same_seed_same_model():

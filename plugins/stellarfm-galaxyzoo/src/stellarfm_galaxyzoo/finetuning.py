@@ -20,6 +20,7 @@ from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.frozen import HEADS, LinearHead, cross_fit
 from stellarfm_galaxyzoo.heads import concentrations_of
 from stellarfm_galaxyzoo.model import GalaxyModel, ImageOptions, ImageSource, features_of
+from stellarfm_galaxyzoo.norms import settle_norms
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.views import Augmentation, view
 
@@ -106,8 +107,8 @@ def finetune(
     """A model from galaxies with votes.
 
     With a frozen encoder, four folds of galaxies choose the penalty of a linear head and calibrate it, and the head
-    learns from all. With fine-tuning, a fifth of the galaxies are kept to calibrate; the others teach a frozen linear
-    head first, from which the tuning starts.
+    learns from all. With fine-tuning, a fifth of the galaxies are kept to calibrate. On the others the batch norms
+    that learn take their statistics, a linear head learns from the frozen encoder, and from there the tuning starts.
 
     Parameters
     ----------
@@ -177,6 +178,8 @@ def _tune(
     """Fine-tune `encoder` in place; the head that goes with it, and its calibration."""
     kept = max(1, round(CALIBRATION_SHARE * len(votes)))
     calibrating, learning = np.arange(kept), np.arange(kept, len(votes))
+    thaw(encoder, tuning.layers)
+    settle_norms(encoder, Subset(images, learning))
     start, _ = cross_fit("linear", features_of(encoder, Subset(images, learning)), votes[learning], schema, seed=seed)
     assert isinstance(start, LinearHead)
     head = _Head(start)
