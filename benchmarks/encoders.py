@@ -7,8 +7,12 @@ Runs of one recipe that differ in their seed are given together: their R2 is the
 random weights of the same architecture. Scales of the maps, whitening and heads are learnt from the training side of
 each fold; scales are rounded, as in `MassProbe`, so that folds that agree share their features.
 
+Batch norms of random weights have the statistics of flames, which a pretrained encoder has too: a control without them
+would be beaten by a mean and a scatter.
+
 Heads: `neighbours`, the mass paper's: whitened principal components and the nearest windows; `kernel`, a support-vector
-regression on more of them; `boosting`, trees, on the hand-made statistics alone. Intervals, of scores and of paired
+regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` is the
+bundled model's: components of both, side by side. Intervals, of scores and of paired
 differences, are of 95 % from resampling stars; they hold for the seeds at hand. Label budgets draw training stars at
 random, the same for all rows; scales are learnt from all training windows, which needs no label.
 
@@ -23,6 +27,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,19 +40,26 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from stellarfm.encoders.norms import settle_norms
 from stellarfm.evaluation.baselines import statistics_boosting
 from stellarfm.evaluation.benchmark import thin
 from stellarfm.evaluation.metrics import r2_difference, score
 from stellarfm.evaluation.probe import rounded_scales
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.evaluation.statistics import radial_statistics
+from stellarfm.fractals.dataset import FlameDataset
 from stellarfm.inference import MassRegressor, Readout
 from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.pretraining.curve import curve_record
+from stellarfm.pretraining.views import standardise
 
 READOUTS = ("rings", "zooms")
+#: What is read past the encoder, and never alone; what it is read with; components of each.
+BESIDE, JOINED, EACH = "profiles", "zooms", 24
+#: Flames whose statistics the batch norms of random weights take.
+SETTLING = 256
 #: Head -> principal components, and the options of the regressor that follows.
 HEADS: dict[str, tuple[int, dict[str, Any]]] = {
     "neighbours": (24, {"n_neighbors": 40, "neighbours": "windows"}),
@@ -102,8 +114,9 @@ def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fo
 
 
 def of_encoder(encoder: Any, windows: Windows) -> Extract:
-    """Both readouts of an encoder, the whole window encoded once for both; remembered by scales."""
-    readout = Readout(pooling=READOUTS)
+    """All readouts of an encoder, the whole window encoded once for all; remembered by scales."""
+    names = (*READOUTS, BESIDE)
+    readout = Readout(pooling=names)
     ends = np.cumsum(readout.lengths(encoder, side=windows.mapset.column_density.shape[-1]))[:-1]
     known: dict[str, dict[str, np.ndarray]] = {}
 
@@ -111,36 +124,43 @@ def of_encoder(encoder: Any, windows: Windows) -> Extract:
         key = str(scaler.to_config())
         if key not in known:
             values = readout.extract(encoder, scaler.transform(windows.mapset))
-            known[key] = dict(zip(READOUTS, np.split(values, ends, axis=1), strict=True))
+            known[key] = dict(zip(names, np.split(values, ends, axis=1), strict=True))
         return known[key]
 
     return extract
 
 
-def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str, list[Callable[[], Extract]]]]:
-    """Every source of features with one maker a seed, so that one encoder at a time is held."""
+def sources_of_encoders(
+    windows: Windows, options: argparse.Namespace
+) -> Iterator[tuple[str, str, list[Callable[[], Any]]]]:
+    """Every kind of weights, then random ones of its architecture: name, name of the random ones, a maker a seed."""
     side = windows.mapset.column_density.shape[-1]
-    names = dict.fromkeys(FrozenEncoder.find(runs[1], image_size=side).name for runs in options.runs)
+    known = set()
     for label, *folders in options.runs:
-        yield (
-            label,
-            [lambda f=f: of_encoder(FrozenEncoder.find(f, image_size=side).module, windows) for f in folders],
-        )
-    for name in names or ["dinov2-vit-nano8"]:
-        yield (
-            f"{name}, random weights",
-            [
-                lambda s=s, n=name: of_encoder(FrozenEncoder.random(n, image_size=side, seed=s).module, windows)
-                for s in range(options.random_seeds)
-            ],
-        )
+        name = FrozenEncoder.find(folders[0], image_size=side).name
+        random = f"{name}, random weights"
+        yield label, random, [lambda f=f: FrozenEncoder.find(f, image_size=side).module for f in folders]
+        if name not in known:
+            known.add(name)
+            yield (
+                random,
+                "",
+                [
+                    lambda s=s, n=name: settled(FrozenEncoder.random(n, image_size=side, seed=s).module)
+                    for s in range(options.random_seeds)
+                ],
+            )
     weights = imagenet_weights(options.imagenet)
     if weights:
-        yield "EfficientNet-lite0, ImageNet weights", [lambda: of_encoder(EfficientNetLite0(weights), windows)]
-        yield (
-            "EfficientNet-lite0, random weights",
-            [lambda s=s: of_encoder(random_efficientnet(s), windows) for s in range(options.random_seeds)],
-        )
+        random = "EfficientNet-lite0, random weights"
+        yield "EfficientNet-lite0, ImageNet weights", random, [lambda: EfficientNetLite0(weights)]
+        yield random, "", [lambda s=s: settled(random_efficientnet(s)) for s in range(options.random_seeds)]
+
+
+def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str, list[Callable[[], Extract]]]]:
+    """Every source of features with one maker a seed, so that one encoder at a time is held."""
+    for source, _, makers in sources_of_encoders(windows, options):
+        yield source, [lambda make=make: of_encoder(make(), windows) for make in makers]
     statistics = radial_statistics(windows.mapset)
     yield "hand-made statistics", [lambda: lambda scaler: {"": statistics}]
     yield "radial profiles", [lambda: lambda scaler: {"": image_profiles(scaler.transform(windows.mapset))}]
@@ -151,6 +171,19 @@ def random_efficientnet(seed: int) -> EfficientNetLite0:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return EfficientNetLite0()
+
+
+def settled(encoder: Any) -> Any:
+    """`encoder` for use, its batch norms with the statistics of flames."""
+    encoder.train()
+    settle_norms(encoder, flames().split(64))
+    return encoder.eval()
+
+
+@cache
+def flames() -> torch.Tensor:
+    """Some flames as encoders see them."""
+    return standardise(FlameDataset(size=64, seed=SETTLING).images(range(SETTLING), device="cpu"))
 
 
 def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -175,15 +208,31 @@ def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool =
     return found
 
 
+def joined(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
+    """Log10 masses of the test side by the kernel head on two kinds of features, which count alike."""
+    both = np.concatenate([X, beside], axis=1)
+    head = MassRegressor(head="kernel", n_components=EACH, blocks=(X.shape[1], beside.shape[1]))
+    head.fit(both[fold.train], windows.mass[fold.train], stars=windows.stars[fold.train])
+    return head.consult(both[fold.test]).value
+
+
 def all_folds(extract: Extract, windows: Windows, by: str, *, boosting: bool) -> dict[tuple[str, str], np.ndarray]:
     """Predictions of all windows, shape (repeats, windows), of each (readout, head)."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for repeat, folds in enumerate(windows.folds[by]):
         for fold in folds:
-            for readout, X in extract(windows.scaler(fold.train)).items():
-                for head, values in predictions(X, fold, windows, boosting=boosting).items():
-                    empty = np.full((len(windows.folds[by]), len(X)), np.nan)
-                    found.setdefault((readout, head), empty)[repeat, fold.test] = values
+            parts = dict(extract(windows.scaler(fold.train)))
+            beside = parts.pop(BESIDE, None)
+            told = {
+                (readout, head): values
+                for readout, X in parts.items()
+                for head, values in predictions(X, fold, windows, boosting=boosting).items()
+            }
+            if beside is not None:
+                told[f"{JOINED} + {BESIDE}", "kernel"] = joined(parts[JOINED], beside, fold, windows)
+            for key, values in told.items():
+                empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
+                found.setdefault(key, empty)[repeat, fold.test] = values
     return found
 
 
@@ -198,6 +247,8 @@ def budget_scores(extract: Extract, windows: Windows, draws: int) -> dict[tuple[
                 chosen = rng.permutation(np.unique(windows.stars[fold.train]))[:budget]
                 few = Fold(fold.train[np.isin(windows.stars[fold.train], chosen)], fold.test)
                 for readout, X in extract(windows.scaler(fold.train)).items():
+                    if readout == BESIDE:
+                        continue
                     for head, values in predictions(X, few, windows).items():
                         predicted.setdefault((readout, head), np.empty(len(X)))[fold.test] = values
             for key, values in predicted.items():

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stellarfm.contracts import Encoder, Features, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
@@ -64,14 +65,22 @@ class DinoV2Module(nn.Module):
         self.patch_centring = patch_centring
 
     def train(self, mode: bool = True) -> DinoV2Module:
-        """Switch the student; the teacher never drops a path."""
+        """Switch the student; the teacher never drops a path, but its batch norms look at the batch, as the student's do.
+
+        With running statistics, which begin at 0 and 1, it would for long teach what no student can see.
+        """
         super().train(mode)
         self.teacher.eval()
+        for part in self.teacher.modules():
+            if isinstance(part, _BatchNorm):
+                part.train(mode)
         return self
 
     @torch.no_grad()
     def move_teacher(self, momentum: float) -> None:
-        """Moving average ``teacher <- m teacher + (1 - m) student`` of parameters; buffers likewise."""
+        """Moving average ``teacher <- m teacher + (1 - m) student`` of parameters; buffers likewise, after what they
+        saw themselves.
+        """
         for kind in ("parameters", "buffers"):
             teacher, student = (list(getattr(branch, kind)()) for branch in (self.teacher, self.student))
             real = [(t, s) for t, s in zip(teacher, student, strict=True) if t.is_floating_point()]

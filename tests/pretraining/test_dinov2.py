@@ -178,8 +178,25 @@ def test_a_network_that_cannot_hide_patches():
     module = m.build(ResNet18(), image_size=32, total_steps=10).train()
     m.losses(module, views(m), step=0)["loss"].backward()
     m.after_step(module, step=0)
-    student, teacher = (b.encoder.backbone.bn1.running_mean for b in (module.student, module.teacher))
-    torch.testing.assert_close(teacher, student * (1 - 0.992), rtol=1e-3, atol=1e-6)
+    m.encoder(module).eval()
+
+
+def test_batch_norms_of_the_teacher_look_at_the_batch():
+    """Their running statistics begin at 0 and 1, and would scale its features unlike the student's."""
+    m = method(ibot_weight=0.0, local_size=16)
+    module = m.build(ResNet18(), image_size=32, total_steps=10).train()
+    large = views(m).large
+    with torch.no_grad():
+        student, teacher = (branch.encode(large).image for branch in (module.student, module.teacher))
+    torch.testing.assert_close(teacher, student)
+    norms = [branch.encoder.backbone.bn1.running_mean for branch in (module.student, module.teacher)]
+    torch.testing.assert_close(*norms)
+    assert norms[1].any()
+    assert not module.teacher.training
+    module.eval()
+    with torch.no_grad():
+        module.teacher.encode(large)
+    torch.testing.assert_close(norms[1], norms[0])
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,9 @@ from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels, finetune, thaw
 from stellarfm_galaxyzoo.frozen import LinearHead, NeighbourHead, cross_fit
 from stellarfm_galaxyzoo.model import GalaxyModel, features_of
-from stellarfm_galaxyzoo.norms import settle_norms
 from stellarfm_galaxyzoo.probe import VoteProbe
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.survey import SyntheticSurvey
-from stellarfm_galaxyzoo.views import standardise
 
 from stellarfm import registry
 from stellarfm.cli.main import main
@@ -144,24 +142,6 @@ def test_frozen_parts_keep_their_statistics():
     assert not encoder.backbone.bn1.training
     with pytest.raises(ModelError, match="has 9 layers; expected at least 99"):
         thaw(encoder, 99)
-
-
-def test_norms_take_the_statistics_of_the_images():
-    survey = SyntheticSurvey(size=16, count=70, labelled=1.0, schema=("rings",))
-    encoder = registry.create("encoders", "resnet18")
-    thaw(encoder, 1)
-    settle_norms(encoder, survey)
-    assert not encoder.backbone.bn1.running_mean.any()  # frozen
-    norm = encoder.backbone.layer4[1].bn2
-    assert norm.momentum == 0.1
-    encoder.train()
-    stack = standardise(torch.from_numpy(np.stack([survey.image(index) for index in range(len(survey))])))
-    with torch.no_grad():
-        learning = encoder.encode(stack[:35]).image.std(dim=0).mean().item()
-    thaw(encoder, None)
-    settle_norms(encoder, survey)
-    found = features_of(encoder, survey)
-    assert found.std(axis=0).mean() == pytest.approx(learning, rel=0.3)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stellarfm.encoders.norms import settle_norms
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.pretraining.groups import optimiser_groups
@@ -19,8 +20,7 @@ from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.frozen import HEADS, LinearHead, cross_fit
 from stellarfm_galaxyzoo.heads import concentrations_of
-from stellarfm_galaxyzoo.model import GalaxyModel, ImageOptions, ImageSource, features_of
-from stellarfm_galaxyzoo.norms import settle_norms
+from stellarfm_galaxyzoo.model import GalaxyModel, ImageOptions, ImageSource, batches, features_of
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.views import Augmentation, view
 
@@ -179,7 +179,7 @@ def _tune(
     kept = max(1, round(CALIBRATION_SHARE * len(votes)))
     calibrating, learning = np.arange(kept), np.arange(kept, len(votes))
     thaw(encoder, tuning.layers)
-    settle_norms(encoder, Subset(images, learning))
+    settle_norms(encoder, batches(Subset(images, learning), next(encoder.parameters()).device))
     start, _ = cross_fit("linear", features_of(encoder, Subset(images, learning)), votes[learning], schema, seed=seed)
     assert isinstance(start, LinearHead)
     head = _Head(start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from stellarfm_galaxyzoo.views import standardise
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
-__all__ = ["GalaxyModel", "ImageOptions", "ImageSource", "features_of"]
+__all__ = ["GalaxyModel", "ImageOptions", "ImageSource", "batches", "features_of"]
 
 FORMAT = 1
 CONFIG, ENCODER, HEAD, CARD = "config.json", "encoder.safetensors", "head.safetensors", "README.md"
@@ -69,17 +69,20 @@ class FileImages:
         return read_image(self.paths[index], **asdict(self.options))
 
 
+def batches(images: ImageSource, device: torch.device) -> Iterator[torch.Tensor]:
+    """All images as encoders take them, in batches of about the same number."""
+    for rows in np.array_split(np.arange(len(images)), -(-len(images) // BATCH)):
+        stack = np.stack([images.image(int(row)) for row in rows])
+        yield standardise(torch.from_numpy(stack).to(device))
+
+
 @torch.no_grad()
 def features_of(encoder: Encoder, images: ImageSource) -> np.ndarray:
     """Image features (N, embed_dim) of all images, the encoder being in its mode for use."""
     module: Any = encoder
     module.eval()
     device = next(module.parameters()).device
-    parts = []
-    for start in range(0, len(images), BATCH):
-        stack = np.stack([images.image(index) for index in range(start, min(start + BATCH, len(images)))])
-        parts.append(encoder.encode(standardise(torch.from_numpy(stack).to(device))).image.float().cpu().numpy())
-    return np.concatenate(parts)
+    return np.concatenate([encoder.encode(batch).image.float().cpu().numpy() for batch in batches(images, device)])
 
 
 @dataclass(frozen=True)
