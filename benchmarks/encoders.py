@@ -146,7 +146,7 @@ def sources_of_encoders(
                 random,
                 "",
                 [
-                    lambda s=s, n=name: settled(FrozenEncoder.random(n, image_size=side, seed=s).module)
+                    lambda s=s, n=name: FrozenEncoder.random(n, image_size=side, seed=s).module
                     for s in range(options.random_seeds)
                 ],
             )

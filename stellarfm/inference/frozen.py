@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from stellarfm.exceptions import InputNotFoundError, ModelError
 from stellarfm.inference.storage import BUNDLED, CONFIG, WEIGHTS, read_config
 
 if TYPE_CHECKING:
+    import torch
+
     from stellarfm.contracts import Encoder
 
 __all__ = ["FrozenEncoder"]
@@ -71,14 +74,23 @@ class FrozenEncoder:
 
     @classmethod
     def random(cls, name: str, *, image_size: int, seed: int = 0) -> FrozenEncoder:
-        """Encoder `name` of the registry with random weights, the same for the same `seed`."""
+        """Encoder `name` of the registry with random weights, the same for the same `seed`.
+
+        Batch norms take the statistics of flames, as those of a pretrained encoder have them: random weights are the
+        control of what weights have learnt, not of a mean and a scatter.
+        """
         import torch
+
+        from stellarfm.encoders.norms import settle_norms
 
         known = registry.options(registry.get("encoders", name))
         options = {"image_size": image_size} if "image_size" in known else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(name, options, registry.create("encoders", name, **options))
+            encoder = registry.create("encoders", name, **options)
+        if encoder.in_channels <= 3:
+            settle_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
+        return cls(name, options, encoder)
 
     @classmethod
     def load(cls, name: str, options: dict[str, Any], weights: Path, training: dict[str, Any]) -> FrozenEncoder:
@@ -133,3 +145,13 @@ class FrozenEncoder:
 
         module: Any = self.module
         save_weights(module, path, storage="fp16")
+
+
+def _flames(channels: int, patch_size: int) -> Iterator[torch.Tensor]:
+    """Two batches of the same few flames, as encoders see them; rendered when they are asked for."""
+    from stellarfm.fractals.dataset import FlameDataset
+    from stellarfm.pretraining.views import standardise
+
+    dataset = FlameDataset(channels=channels, size=-(-64 // patch_size) * patch_size)
+    for start in (0, 64):
+        yield standardise(dataset.images(range(start, start + 64), device="cpu"))

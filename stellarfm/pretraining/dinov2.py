@@ -65,7 +65,7 @@ class DinoV2Module(nn.Module):
         self.patch_centring = patch_centring
 
     def train(self, mode: bool = True) -> DinoV2Module:
-        """Switch the student; the teacher never drops a path, but its batch norms look at the batch, as the student's do.
+        """Switch the student; the teacher drops no path, but its batch norms look at the batch, as the student's do.
 
         With running statistics, which begin at 0 and 1, it would for long teach what no student can see.
         """
@@ -78,9 +78,7 @@ class DinoV2Module(nn.Module):
 
     @torch.no_grad()
     def move_teacher(self, momentum: float) -> None:
-        """Moving average ``teacher <- m teacher + (1 - m) student`` of parameters; buffers likewise, after what they
-        saw themselves.
-        """
+        """Moving average ``teacher <- m teacher + (1 - m) student`` of parameters, and then of buffers."""
         for kind in ("parameters", "buffers"):
             teacher, student = (list(getattr(branch, kind)()) for branch in (self.teacher, self.student))
             real = [(t, s) for t, s in zip(teacher, student, strict=True) if t.is_floating_point()]
