@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pooling",
         nargs="+",
         choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="how to read it (default: as the bundled model does: zooms profiles)",
+        help="how to read it (default: as the bundled model does: rings profiles, weighted 0.5 1)",
     )
     p.add_argument(
         "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
     from stellarfm.inference import MassRegressor, Readout, StellarModel
-    from stellarfm.inference.defaults import POOLING
+    from stellarfm.inference.defaults import POOLING, WEIGHTS
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
             n_components=args.components,
             n_neighbors=args.k,
             neighbours=args.neighbours,
-            block_weights=args.weights,
+            block_weights=args.weights or (None if args.pooling else WEIGHTS),
             head=args.head,
         ),
         calibration_by=args.calibration_by,
