@@ -11,8 +11,8 @@ Batch norms of random weights have the statistics of flames, which a pretrained 
 would be beaten by a mean and a scatter.
 
 Heads: `neighbours`, the mass paper's: whitened principal components and the nearest windows; `kernel`, a support-vector
-regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` is the
-bundled model's: components of both, side by side. Intervals, of scores and of paired
+regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` has
+components of both, side by side, as the bundled model has of rings and profiles. Intervals, of scores and of paired
 differences, are of 95 % from resampling stars; they hold for the seeds at hand. Label budgets draw training stars at
 random, the same for all rows; scales are learnt from all training windows, which needs no label.
 
