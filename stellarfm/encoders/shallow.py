@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -35,7 +37,7 @@ class ShallowResNet(nn.Module, Encoder):
         super().__init__()
         self.in_channels = in_channels
         self.image_size = image_size
-        self.backbone = timm.create_model(
+        self.backbone: Any = timm.create_model(
             "resnet10t", features_only=True, out_indices=self.stages, in_chans=in_channels
         )
         self.embed_dim = sum(self.backbone.feature_info.channels())
