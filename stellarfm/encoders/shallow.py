@@ -17,9 +17,8 @@ __all__ = ["ShallowResNet"]
 class ShallowResNet(nn.Module, Encoder):
     """The stem and the first two stages of a ResNet-10-T (timm's ``resnet10t``; He et al. 2016, arXiv:1512.03385).
 
-    Their features, of strides 4 and 8 pixels, stand side by side on the grid of the second. What lies deeper in such a
-    network tells masses worse (benchmarks/encoders.py). Batch norms, which no layer norm replaces, keep how bright a
-    map is. The image feature is the mean of the patch features.
+    Their features, of strides 4 and 8 pixels, stand side by side on the grid of the second. Batch norms, unlike layer
+    norms, keep how bright a map is. The image feature is the mean of the patch features.
 
     Parameters
     ----------
@@ -32,12 +31,13 @@ class ShallowResNet(nn.Module, Encoder):
     patch_size = 8
     #: Of timm's list of stages, the first being the stem.
     stages = (1, 2)
+    backbone: Any
 
     def __init__(self, *, in_channels: int = 3, image_size: int = 64) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.image_size = image_size
-        self.backbone: Any = timm.create_model(
+        self.backbone = timm.create_model(
             "resnet10t", features_only=True, out_indices=self.stages, in_chans=in_channels
         )
         self.embed_dim = sum(self.backbone.feature_info.channels())
