@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "encoders": BASE,
     "pretraining": BASE | {"encoders.weights"},
     "data": set(),
-    "inference": BASE | {"maps", "data", "encoders.weights"},
+    "inference": BASE | {"maps", "data", "encoders.weights", "encoders.norms"},
     "evaluation": BASE | {"maps", "inference"},
     "plotting": BASE | {"maps", "inference"},
 }

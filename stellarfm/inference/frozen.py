@@ -149,9 +149,10 @@ class FrozenEncoder:
 
 def _flames(channels: int, patch_size: int) -> Iterator[torch.Tensor]:
     """Two batches of the same few flames, as encoders see them; rendered when they are asked for."""
-    from stellarfm.fractals.dataset import FlameDataset
-    from stellarfm.pretraining.views import standardise
+    import torch
 
-    dataset = FlameDataset(channels=channels, size=-(-64 // patch_size) * patch_size)
+    side = -(-64 // patch_size) * patch_size
+    dataset = registry.create("datasets", "flames", channels=channels, size=side)
     for start in (0, 64):
-        yield standardise(dataset.images(range(start, start + 64), device="cpu"))
+        images = dataset.images(range(start, start + 64), device="cpu")
+        yield (torch.as_tensor(images) - 0.5) / 0.2  # as `stellarfm.contracts.PretrainingDataset` says
