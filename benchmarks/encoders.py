@@ -104,6 +104,12 @@ class Windows:
         return self._scalers[key]
 
 
+def read_windows(options: argparse.Namespace) -> Windows:
+    """The windows of all clouds, thinned as asked for."""
+    mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
+    return Windows(thin(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
+
+
 def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fold]:
     """Folds of whole stars, drawn anew for each seed."""
     names = np.unique(stars)
@@ -133,23 +139,16 @@ def of_encoder(encoder: Any, windows: Windows) -> Extract:
 def sources_of_encoders(
     windows: Windows, options: argparse.Namespace
 ) -> Iterator[tuple[str, str, list[Callable[[], Any]]]]:
-    """Every kind of weights, then random ones of its architecture: name, name of the random ones, a maker a seed."""
+    """Every kind of weights, and random ones of its architecture: name, name of the random ones, a maker a seed."""
     side = windows.mapset.column_density.shape[-1]
-    known = set()
+    names = {label: FrozenEncoder.find(folders[0], image_size=side).name for label, *folders in options.runs}
     for label, *folders in options.runs:
-        name = FrozenEncoder.find(folders[0], image_size=side).name
-        random = f"{name}, random weights"
-        yield label, random, [lambda f=f: FrozenEncoder.find(f, image_size=side).module for f in folders]
-        if name not in known:
-            known.add(name)
-            yield (
-                random,
-                "",
-                [
-                    lambda s=s, n=name: FrozenEncoder.random(n, image_size=side, seed=s).module
-                    for s in range(options.random_seeds)
-                ],
-            )
+        makers = [lambda f=f: FrozenEncoder.find(f, image_size=side).module for f in folders]
+        yield label, f"{names[label]}, random weights", makers
+    for name in dict.fromkeys(names.values()) or ["dinov2-vit-nano8"]:
+        seeds = range(options.random_seeds)
+        makers = [lambda s=s, n=name: FrozenEncoder.random(n, image_size=side, seed=s).module for s in seeds]
+        yield f"{name}, random weights", "", makers
     weights = imagenet_weights(options.imagenet)
     if weights:
         random = "EfficientNet-lite0, random weights"
@@ -389,8 +388,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     if options.quick:
         options.per_star, options.repeats, options.draws, options.random_seeds = 2, 1, 1, min(2, options.random_seeds)
-    mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
-    windows = Windows(thin(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
+    windows = read_windows(options)
     started = time.perf_counter()
     rows, budgets = measure(windows, options)
     found = {

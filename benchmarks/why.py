@@ -35,6 +35,7 @@ from encoders import (
     flames,
     of_encoder,
     pooled,
+    read_windows,
     sources_of_encoders,
     whitened,
 )
@@ -45,12 +46,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stellarfm.evaluation.benchmark import thin
 from stellarfm.evaluation.metrics import score
 from stellarfm.evaluation.splits import Fold
 from stellarfm.inference import MassRegressor
 from stellarfm.inference.features import Readout, extract_patches
-from stellarfm.maps import MapSet
 
 DIRECTIONS = (4, 8, 16)
 #: Components that are kept, and that are left of them, when windows of a star are to be alike.
@@ -240,8 +239,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
-    mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
-    windows = Windows(thin(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
+    windows = read_windows(options)
     galaxies = Galaxies(options.galaxies) if options.galaxies else None
     records = list(measure(windows, galaxies, options))
     found = {

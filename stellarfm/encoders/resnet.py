@@ -8,7 +8,16 @@ from torch import nn
 
 from stellarfm.contracts import Encoder, Features
 
-__all__ = ["ResNet18"]
+__all__ = ["ResNet18", "check_input"]
+
+
+def check_input(name: str, images: torch.Tensor, mask: torch.Tensor | None, *, patch_size: int) -> None:
+    """Raise `ValueError` for a mask, and for images whose side is no multiple of `patch_size`."""
+    if mask is not None:
+        raise ValueError(f"{name} cannot hide patches; call encode without a mask")
+    side = images.shape[-1]
+    if side % patch_size:
+        raise ValueError(f"images are {side} pixels wide; expected a multiple of {patch_size}")
 
 
 class ResNet18(nn.Module, Encoder):
@@ -40,11 +49,7 @@ class ResNet18(nn.Module, Encoder):
 
     def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
         """Mean (B, 512) and map (B, rows, columns, 512) of the last features; a mask raises `ValueError`."""
-        if mask is not None:
-            raise ValueError("resnet18 cannot hide patches; call encode without a mask")
-        side = images.shape[-1]
-        if side % self.patch_size:
-            raise ValueError(f"images are {side} pixels wide; expected a multiple of {self.patch_size}")
+        check_input("resnet18", images, mask, patch_size=self.patch_size)
         patches = self.backbone.forward_features(images).permute(0, 2, 3, 1)
         return Features(patches.mean(dim=(1, 2)), patches)
 

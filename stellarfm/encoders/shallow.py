@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from stellarfm.contracts import Encoder, Features
+from stellarfm.encoders.resnet import check_input
 
 __all__ = ["ShallowResNet"]
 
@@ -44,11 +45,7 @@ class ShallowResNet(nn.Module, Encoder):
 
     def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
         """Mean (B, 192) and map (B, rows, columns, 192) of both stages; a mask raises `ValueError`."""
-        if mask is not None:
-            raise ValueError("resnet10-shallow cannot hide patches; call encode without a mask")
-        side = images.shape[-1]
-        if side % self.patch_size:
-            raise ValueError(f"images are {side} pixels wide; expected a multiple of {self.patch_size}")
+        check_input("resnet10-shallow", images, mask, patch_size=self.patch_size)
         fine, coarse = self.backbone(images)
         both = torch.cat([functional.avg_pool2d(fine, 2), coarse], dim=1).permute(0, 2, 3, 1)
         return Features(both.mean(dim=(1, 2)), both)
