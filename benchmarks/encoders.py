@@ -22,6 +22,7 @@ Fewer windows a star (`--per-star`) cost less and predict worse, all rows alike:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import platform
@@ -52,6 +53,7 @@ from stellarfm.inference import MassRegressor, Readout
 from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
+from stellarfm.output import new_file
 from stellarfm.pretraining.curve import curve_record
 from stellarfm.pretraining.views import standardise
 
@@ -270,20 +272,56 @@ def difference(first: np.ndarray, second: np.ndarray, windows: Windows) -> dict[
     return r2_difference(truth, flat, other.ravel(), stars)._asdict()
 
 
+def one_seed(extract: Extract, windows: Windows, draws: int, *, boosting: bool) -> dict[str, np.ndarray]:
+    """All that is asked of one encoder: under "what|readout|head" the predictions (repeats, windows) of a split or, for
+    "budgets", R2 of each budget and draw."""
+    found = {
+        "|".join((by, *key)): values
+        for by in SPLITS
+        for key, values in all_folds(extract, windows, by, boosting=boosting).items()
+    }
+    for key, scores in budget_scores(extract, windows, draws).items():
+        found["|".join(("budgets", *key))] = np.array([scores[budget] for budget in BUDGETS])
+    return found
+
+
+def kept_file(source: str, seed: int, options: argparse.Namespace) -> Path | None:
+    """Where one encoder's results are kept: a name that differs with its weights and with the settings."""
+    if options.keep is None:
+        return None
+    folders = {label: folders for label, *folders in options.runs}.get(source)
+    weights = (Path(folders[seed]) / "encoder.safetensors").read_bytes() if folders else b""
+    told = (source, seed, str(options.clouds), options.per_star, options.repeats, options.draws)
+    digest = hashlib.sha256(repr(told).encode() + weights).hexdigest()[:16]
+    return options.keep / f"{digest}.npz"
+
+
 def measure(windows: Windows, options: argparse.Namespace) -> tuple[dict[Row, dict], dict[Row, dict]]:
     """Predictions (repeats, windows) of each seed by row and split; R2 of each draw by row and label budget."""
     rows: dict[Row, dict[str, list]] = {}
     budgets: dict[Row, dict[int, list[float]]] = {}
     for source, makers in sources(windows, options):
-        for make in makers:
-            started, extract = time.perf_counter(), make()
-            for by in SPLITS:
-                for key, values in all_folds(extract, windows, by, boosting=source == "hand-made statistics").items():
-                    rows.setdefault(Row(source, *key), {}).setdefault(by, []).append(values)
-            for key, scores in budget_scores(extract, windows, options.draws).items():
-                for budget, found in scores.items():
-                    budgets.setdefault(Row(source, *key), {}).setdefault(budget, []).extend(found)
-            print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
+        for seed, make in enumerate(makers):
+            kept = kept_file(source, seed, options)
+            if kept is not None and kept.exists():
+                with np.load(kept, allow_pickle=False) as known:
+                    found = dict(known)
+            else:
+                started = time.perf_counter()
+                found = one_seed(make(), windows, options.draws, boosting=source == "hand-made statistics")
+                print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    with new_file(kept) as path, path.open("wb") as file:
+                        np.savez(file, **found)
+            for name, values in found.items():
+                what, *key = name.split("|")
+                row = Row(source, *key)
+                if what == "budgets":
+                    for budget, draws in zip(BUDGETS, values.tolist(), strict=True):
+                        budgets.setdefault(row, {}).setdefault(budget, []).extend(draws)
+                else:
+                    rows.setdefault(row, {}).setdefault(what, []).append(values)
     return rows, budgets
 
 
@@ -366,6 +404,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--repeats", type=int, default=3, help="of the folds by star (default: 3)")
     p.add_argument("--draws", type=int, default=3, help="of the label budgets (default: 3)")
     p.add_argument("--threads", type=int, help="of torch")
+    p.add_argument("--keep", type=Path, metavar="FOLDER", help="each encoder's results, for the next run of this code")
     p.add_argument("--quick", action="store_true", help="few windows and repeats: to try the script")
     p.add_argument("--output", type=Path, default=Path("benchmarks/results/encoders"), help="without its ending")
     return p
@@ -389,7 +428,6 @@ def main() -> None:
     if options.quick:
         options.per_star, options.repeats, options.draws, options.random_seeds = 2, 1, 1, min(2, options.random_seeds)
     windows = read_windows(options)
-    started = time.perf_counter()
     rows, budgets = measure(windows, options)
     found = {
         "setting": {
@@ -398,7 +436,6 @@ def main() -> None:
             "stars": len(np.unique(windows.stars)),
             "repeats of the folds by star": options.repeats,
             "draws": options.draws,
-            "minutes": round((time.perf_counter() - started) / 60, 1),
             "cores": os.cpu_count(),
             "processor": platform.processor() or platform.machine(),
         },

@@ -46,6 +46,8 @@ def run(folder: Path, recipe: Recipe, options: argparse.Namespace) -> tuple[np.n
             overwrite=folder.exists() and not begun,
             progress=False,
         )
+    if not complete.exists():  # a signal ends a run in good order, long before its last step
+        raise SystemExit(f"{folder} was stopped; run this again to continue it")
     with (folder / PREDICTIONS).open() as file:
         rows = np.array([[float(value) for value in row] for row in list(csv.reader(file))[1:]])
     return rows[:, -2], rows[:, -1]

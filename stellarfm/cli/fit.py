@@ -32,10 +32,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pooling",
         nargs="+",
         choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="how to read it (default: as the bundled model does: rings profiles, weighted 0.5 1)",
+        help="how to read it (default: as the bundled model does: rings profiles)",
     )
     p.add_argument(
-        "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="what each part of the readout counts (default: 1 each; 0.5 1 for rings profiles)",
     )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
     p.add_argument(
@@ -45,10 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="with neighbours: who votes (default: stars)",
     )
     p.add_argument("--k", type=int, default=20, metavar="K", help="how many neighbours (default: 20)")
-    p.add_argument("--components", type=int, default=24, metavar="P", help="most principal components (default: 24)")
-    p.add_argument(
-        "--head", default="kernel", choices=("neighbours", "kernel"), help="what predicts the mass (default: kernel)"
-    )
+    p.add_argument("--components", type=int, metavar="P", help="most principal components of each part (default: 24)")
+    p.add_argument("--head", choices=("neighbours", "kernel"), help="what predicts the mass (default: kernel)")
     p.add_argument(
         "--calibration-by",
         default="star",
@@ -62,24 +64,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
-    from stellarfm.inference import MassRegressor, Readout, StellarModel
-    from stellarfm.inference.defaults import POOLING, WEIGHTS
+    from stellarfm.inference import Readout, StellarModel
+    from stellarfm.inference.defaults import POOLING, usual_regressor
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
     mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
+    readout = Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries)
+    asked = {"n_components": args.components, "block_weights": args.weights, "head": args.head}
+    regressor = usual_regressor(readout).set_params(
+        n_neighbors=args.k,
+        neighbours=args.neighbours,
+        **{name: value for name, value in asked.items() if value is not None},
+    )
     model = StellarModel.fit(
         mapset,
         encoder=args.encoder,
-        readout=Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries),
-        regressor=MassRegressor(
-            n_components=args.components,
-            n_neighbors=args.k,
-            neighbours=args.neighbours,
-            block_weights=args.weights or (None if args.pooling else WEIGHTS),
-            head=args.head,
-        ),
+        readout=readout,
+        regressor=regressor,
         calibration_by=args.calibration_by,
         seed=args.seed,
     )
