@@ -217,21 +217,27 @@ def joined(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> n
     return head.consult(both[fold.test]).value
 
 
+def told(
+    parts: dict[str, np.ndarray], fold: Fold, windows: Windows, *, boosting: bool = False
+) -> dict[tuple, np.ndarray]:
+    """Log10 masses of the test side by every readout and head."""
+    alone = {name: X for name, X in parts.items() if name != BESIDE}
+    found = {
+        (readout, head): values
+        for readout, X in alone.items()
+        for head, values in predictions(X, fold, windows, boosting=boosting).items()
+    }
+    if BESIDE in parts:
+        found[f"{JOINED} + {BESIDE}", "kernel"] = joined(parts[JOINED], parts[BESIDE], fold, windows)
+    return found
+
+
 def all_folds(extract: Extract, windows: Windows, by: str, *, boosting: bool) -> dict[tuple[str, str], np.ndarray]:
     """Predictions of all windows, shape (repeats, windows), of each (readout, head)."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for repeat, folds in enumerate(windows.folds[by]):
         for fold in folds:
-            parts = dict(extract(windows.scaler(fold.train)))
-            beside = parts.pop(BESIDE, None)
-            told = {
-                (readout, head): values
-                for readout, X in parts.items()
-                for head, values in predictions(X, fold, windows, boosting=boosting).items()
-            }
-            if beside is not None:
-                told[f"{JOINED} + {BESIDE}", "kernel"] = joined(parts[JOINED], beside, fold, windows)
-            for key, values in told.items():
+            for key, values in told(extract(windows.scaler(fold.train)), fold, windows, boosting=boosting).items():
                 empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
                 found.setdefault(key, empty)[repeat, fold.test] = values
     return found

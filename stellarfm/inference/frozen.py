@@ -88,8 +88,7 @@ class FrozenEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = registry.create("encoders", name, **options)
-        if encoder.in_channels <= 3:
-            settle_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
+        settle_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
         return cls(name, options, encoder)
 
     @classmethod
@@ -148,11 +147,12 @@ class FrozenEncoder:
 
 
 def _flames(channels: int, patch_size: int) -> Iterator[torch.Tensor]:
-    """Two batches of the same few flames, as encoders see them; rendered when they are asked for."""
+    """Two batches of flames, as encoders see them; rendered when they are asked for. Beyond three, channels repeat."""
     import torch
 
     side = -(-64 // patch_size) * patch_size
-    dataset = registry.create("datasets", "flames", channels=channels, size=side)
+    dataset = registry.create("datasets", "flames", channels=min(channels, 3), size=side)
+    repeated = torch.arange(channels) % 3
     for start in (0, 64):
-        images = dataset.images(range(start, start + 64), device="cpu")
-        yield (torch.as_tensor(images) - 0.5) / 0.2  # as `stellarfm.contracts.PretrainingDataset` says
+        images = torch.as_tensor(dataset.images(range(start, start + 64), device="cpu"))
+        yield (images[:, repeated] - 0.5) / 0.2  # as `stellarfm.contracts.PretrainingDataset` says

@@ -2,6 +2,7 @@
 
 import torch
 
+from stellarfm import registry
 from stellarfm.fractals.dataset import FlameDataset
 from stellarfm.inference.frozen import FrozenEncoder
 from stellarfm.pretraining.views import standardise
@@ -16,3 +17,17 @@ def test_batch_norms_of_random_weights_have_the_statistics_of_flames():
     with torch.no_grad():
         learning, using = (one.train(mode).encode(flames).image.std(dim=0).mean() for mode in (True, False))
     torch.testing.assert_close(using, learning, rtol=0.3, atol=0.0)
+
+
+def test_an_encoder_of_more_channels_than_a_flame_has_settles_too(monkeypatch):
+    create = registry.create
+
+    def wider(kind, name, **options):
+        return create(kind, name, **options, **({"in_channels": 5} if kind == "encoders" else {}))
+
+    monkeypatch.setattr(registry, "create", wider)
+    encoder = FrozenEncoder.random("resnet10-shallow", image_size=64).module
+    assert encoder.in_channels == 5
+    norm = encoder.backbone.bn1
+    assert norm.running_mean.abs().min() > 0  # no longer those of a new norm
+    assert (norm.running_var - 1).abs().min() > 0
