@@ -3,13 +3,17 @@
     python benchmarks/why.py --runs LABEL DIR [DIR ...] [--runs ...] [--imagenet FOLDER] [--galaxies FOLDER]
 
 Every encoder beside random weights of its architecture, as in `benchmarks/encoders.py` (features at three zooms; R2 of
-log mass on held-out stars and on held-out clouds), and asked three more questions:
+log mass on held-out stars and on held-out clouds), and asked four more questions:
 
 directions   How much is left if each patch keeps a few directions, the principal components of patches of flames? What
              pretraining has sorted out should fit into few; what random weights spread, should not.
 projections  What would be gained if features were alike for windows of one star, which differ in the line of sight and
              in time? The training stars' own identities are used, through the scatter between stars over that within
              them: more than pretraining could learn without labels.
+scales       Is it the scales of the maps that a new cloud does not share? Usually they are those of the training
+             windows. "window scales" take the medians of log column density and log dispersion off each window;
+             "own scales" are learnt from the windows of each cloud by itself, which needs many, but no mass. Radial
+             profiles are asked this too.
 galaxies     Do whitened image vectors tell ring galaxies from others (shares told right in five fixed folds, by 15
              neighbours)? Real images, and a task that is not a radial profile.
 """
@@ -20,7 +24,8 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +52,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from stellarfm.evaluation.metrics import score
+from stellarfm.evaluation.probe import rounded_scales
 from stellarfm.evaluation.splits import Fold
 from stellarfm.inference import MassRegressor
 from stellarfm.inference.features import Readout, extract_patches
+from stellarfm.inference.profiles import image_profiles
+from stellarfm.maps import MapScaler
 
 DIRECTIONS = (4, 8, 16)
 #: Components that are kept, and that are left of them, when windows of a star are to be alike.
@@ -87,28 +95,57 @@ def alike(Z: np.ndarray, train: np.ndarray, stars: np.ndarray, left: int) -> np.
     return found / found[train].std(axis=0).mean()
 
 
-def answers(encoder: Any, windows: Windows) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+#: Features of all windows behind a scaler.
+Extract = Callable[[MapScaler], np.ndarray]
+
+
+def other_scales(extract: Extract, windows: Windows) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Features with the scales of each window, and of each cloud; made for the training windows with these numbers."""
+    clouds = np.asarray(windows.mapset.stars["simulation"])
+    references = {"column_reference": "window", "dispersion_reference": "window"}
+
+    def by_window(train: np.ndarray) -> np.ndarray:
+        return extract(rounded_scales(MapScaler(**references).fit(windows.mapset[train])))
+
+    @cache
+    def by_cloud() -> np.ndarray:
+        parts = [np.flatnonzero(clouds == cloud) for cloud in np.unique(clouds)]
+        values = [extract(rounded_scales(MapScaler().fit(windows.mapset[part])))[part] for part in parts]
+        return np.concatenate(values)[np.argsort(np.concatenate(parts))]
+
+    return {"window scales": by_window, "own scales": lambda train: by_cloud()}
+
+
+def answers(extract: Extract, windows: Windows, encoder: Any = None) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """(question, head) -> split -> predictions of all windows, shape (repeats, windows)."""
-    extract, directions = of_encoder(encoder, windows), flame_directions(encoder)
+    directions = flame_directions(encoder) if encoder is not None else None
+    scales = other_scales(extract, windows)
     found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for by in SPLITS:
         for repeat, folds in enumerate(windows.folds[by]):
             for fold in folds:
-                X = extract(windows.scaler(fold.train))["zooms"]
-                rings = X.reshape(-1, encoder.embed_dim)
-                few = directions.transform(rings).reshape(len(X), -1, max(DIRECTIONS))
+                X = extract(windows.scaler(fold.train))
                 Z = {"all": whitened(X, fold.train)[:, :WHOLE]}
-                Z |= {
-                    f"{d} directions": whitened(few[..., :d].reshape(len(X), -1), fold.train)[:, :WHOLE]
-                    for d in DIRECTIONS
-                }
-                Z |= {f"alike, {left}": alike(Z["all"], fold.train, windows.stars, left) for left in ALIKE}
+                if directions is not None:
+                    few = directions.transform(X.reshape(-1, encoder.embed_dim)).reshape(len(X), -1, max(DIRECTIONS))
+                    Z |= {
+                        f"{d} directions": whitened(few[..., :d].reshape(len(X), -1), fold.train)[:, :WHOLE]
+                        for d in DIRECTIONS
+                    }
+                    Z |= {f"alike, {left}": alike(Z["all"], fold.train, windows.stars, left) for left in ALIKE}
+                Z |= {name: whitened(read(fold.train), fold.train)[:, :WHOLE] for name, read in scales.items()}
                 for question, values in Z.items():
                     for head in HEADS:
                         empty = np.full((len(windows.folds[by]), len(X)), np.nan)
                         kept = found.setdefault((question, head), {}).setdefault(by, empty)
                         kept[repeat, fold.test] = told(values, fold, windows, head)
     return found
+
+
+def zooms_of(encoder: Any, windows: Windows) -> Extract:
+    """Three zooms of an encoder."""
+    extract = of_encoder(encoder, windows)
+    return lambda scaler: extract(scaler)["zooms"]
 
 
 class Galaxies:
@@ -152,13 +189,16 @@ def measure(windows: Windows, galaxies: Galaxies | None, options: argparse.Names
         right = []
         for make in makers:
             started, encoder = time.perf_counter(), make()
-            for key, by_split in answers(encoder, windows).items():
+            for key, by_split in answers(zooms_of(encoder, windows), windows, encoder).items():
                 for by, values in by_split.items():
                     seeds.setdefault(key, {}).setdefault(by, []).append(values)
             if galaxies is not None:
                 right.append(galaxies.told_right(encoder))
             print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
         yield {"source": source, "twin": twin, "seeds": seeds, "right": np.array(right)}
+    found = answers(lambda scaler: image_profiles(scaler.transform(windows.mapset)), windows)
+    seeds = {key: {by: [values] for by, values in by_split.items()} for key, by_split in found.items()}
+    yield {"source": "radial profiles", "twin": "", "seeds": seeds, "right": np.array([])}
 
 
 def score_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
@@ -198,7 +238,7 @@ def in_words(found: dict[str, Any]) -> str:
     setting = ", ".join(f"{name} {value}" for name, value in found["setting"].items())
     parts = ["# Why pretraining does not show in masses, and where it does\n", f"{setting}.\n"]
     parts += [
-        "R2 of log mass at three zooms, in brackets each seed.\n",
+        "R2 of log mass (of encoders: at three zooms), in brackets each seed.\n",
         "| features | what | head | by star | by cloud |",
     ]
     parts += ["| :-- | :-- | --: | --: | --: |"]
