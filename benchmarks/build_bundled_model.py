@@ -1,6 +1,6 @@
 """Build the model that comes with stellarfm, and its card.
 
-    python benchmarks/build_bundled_model.py --encoder runs/tiny8-64 --clouds ../shared/data/clouds
+    python benchmarks/build_bundled_model.py --encoder runs/shallow8-0 --clouds ../shared/data/clouds
 
 Fitted on clouds a and b only: cloud c is that of the example field. The scores of the card come from all three, each
 held out in turn; nothing fitted for them ends in the model.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stellarfm.evaluation import benchmark_model, model_card
 from stellarfm.inference import MassRegressor, Readout, StellarModel
-from stellarfm.inference.defaults import COMPONENTS, HEAD, POOLING, WEIGHTS
+from stellarfm.inference.defaults import COMPONENTS, HEAD, POOLING
 from stellarfm.inference.storage import BUNDLED, CARD
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import check_output
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     parser.add_argument("--pooling", nargs="+", default=POOLING)
     parser.add_argument("--head", choices=("neighbours", "kernel"), default=HEAD)
     parser.add_argument("--calibration-by", choices=("star", "simulation"), default="star")
-    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS, help="of the parts of the readout")
+    parser.add_argument("--weights", type=float, nargs="+", help="of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--components", type=int, default=COMPONENTS)

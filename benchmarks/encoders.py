@@ -11,8 +11,8 @@ Batch norms of random weights have the statistics of flames, which a pretrained 
 would be beaten by a mean and a scatter.
 
 Heads: `neighbours`, the mass paper's: whitened principal components and the nearest windows; `kernel`, a support-vector
-regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` has
-components of both, side by side, as the bundled model has of rings and profiles. Intervals, of scores and of paired
+regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` is
+that of the bundled model, components of both side by side. Intervals, of scores and of paired
 differences, are of 95 % from resampling stars; they hold for the seeds at hand. Label budgets draw training stars at
 random, the same for all rows; scales are learnt from all training windows, which needs no label.
 
@@ -60,6 +60,7 @@ from stellarfm.pretraining.views import standardise
 READOUTS = ("rings", "zooms")
 #: What is read past the encoder, and never alone; what it is read with; components of each.
 BESIDE, JOINED, EACH = "profiles", "zooms", 24
+IMAGENET = "EfficientNet-lite0, ImageNet weights"
 #: Flames whose statistics the batch norms of random weights take.
 SETTLING = 256
 #: Head -> principal components, and the options of the regressor that follows.
@@ -154,7 +155,7 @@ def sources_of_encoders(
     weights = imagenet_weights(options.imagenet)
     if weights:
         random = "EfficientNet-lite0, random weights"
-        yield "EfficientNet-lite0, ImageNet weights", random, [lambda: EfficientNetLite0(weights)]
+        yield IMAGENET, random, [lambda: EfficientNetLite0(weights)]
         yield random, "", [lambda s=s: settled(random_efficientnet(s)) for s in range(options.imagenet_seeds)]
 
 
@@ -344,13 +345,16 @@ def score_rows(rows: dict[Row, dict], windows: Windows) -> list[dict[str, Any]]:
     return lines
 
 
-def compared(rows: dict[Row, dict], labels: Sequence[str], windows: Windows) -> list[dict[str, Any]]:
-    """Every run against every other source: with the same readout if it has one, with the same head and with trees."""
+def compared(rows: dict[Row, dict], trained: Sequence[str], windows: Windows) -> list[dict[str, Any]]:
+    """Trained weights against all others, with the same readout if they have one, with the same head and with trees.
+
+    Two kinds of trained weights are compared once, in the order given.
+    """
     lines = []
-    for row in rows:
-        for other in rows:
-            alike = other.readout in ("", row.readout) and other.head in (row.head, "boosting")
-            if row.source in labels and other.source not in labels and alike:
+    for row in (row for row in rows if row.source in trained):
+        before = trained[: trained.index(row.source) + 1]
+        for other in (other for other in rows if other.source not in before):
+            if other.readout in ("", row.readout) and other.head in (row.head, "boosting"):
                 for by in SPLITS:
                     found = difference(np.concatenate(rows[row][by]), np.concatenate(rows[other][by]), windows)
                     lines.append({"split": by, "row": str(row), "other": str(other), **found})
@@ -452,7 +456,7 @@ def main() -> None:
         "curves": {folder: curve_record(Path(folder)) for _, *folders in options.runs for folder in folders},
         "notes": notes(options),
         "scores": score_rows(rows, windows),
-        "differences": compared(rows, [label for label, *_ in options.runs], windows),
+        "differences": compared(rows, [*(label for label, *_ in options.runs), IMAGENET], windows),
         "budgets": [{"row": str(row), **{str(b): values for b, values in by.items()}} for row, by in budgets.items()],
     }
     write_results(options.output, found, in_words(found))

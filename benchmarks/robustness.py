@@ -43,10 +43,8 @@ from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
 from stellarfm.evaluation.metrics import score
-from stellarfm.evaluation.splits import Fold
 from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference import Readout
-from stellarfm.inference.defaults import POOLING, usual_regressor
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 
@@ -95,8 +93,8 @@ KINDS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "b
 
 
 def of_encoder(encoder: Any) -> Read:
-    """Rings, three zooms, and the profiles beside them."""
-    names = ("rings", JOINED, BESIDE)
+    """Three zooms, and the profiles beside them."""
+    names = (JOINED, BESIDE)
     readout = Readout(pooling=names)
 
     def read(mapset: MapSet, scaler: MapScaler) -> dict[str, np.ndarray]:
@@ -105,14 +103,6 @@ def of_encoder(encoder: Any) -> Read:
         return dict(zip(names, np.split(values, ends, axis=1), strict=True))
 
     return read
-
-
-def as_bundled(parts: dict[str, np.ndarray], fold: Fold, windows: Windows) -> np.ndarray:
-    """Log10 masses of the test side by rings and profiles, weighted as in the bundled model."""
-    X = np.concatenate([parts[name] for name in POOLING], axis=1)
-    head = usual_regressor(Readout(pooling=POOLING)).set_params(blocks=[parts[name].shape[1] for name in POOLING])
-    head.fit(X[fold.train], windows.mass[fold.train], stars=windows.stars[fold.train])
-    return head.consult(X[fold.test]).value
 
 
 def handmade() -> dict[str, Read]:
@@ -138,10 +128,7 @@ def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting:
                     if kind != "clean":
                         for name, values in read(mapset[fold.test], scaler).items():
                             parts[name][fold.test] = values
-                    by_key = told(parts, fold, windows, boosting=boosting)
-                    if BESIDE in parts:
-                        by_key[" + ".join(POOLING), "kernel"] = as_bundled(parts, fold, windows)
-                    for (readout, head), values in by_key.items():
+                    for (readout, head), values in told(parts, fold, windows, boosting=boosting).items():
                         empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
                         kept = found.setdefault((kind, readout, head), {}).setdefault(by, empty)
                         kept[repeat, fold.test] = values

@@ -32,14 +32,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pooling",
         nargs="+",
         choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="how to read it (default: as the bundled model does: rings profiles)",
+        help="how to read it (default: as the bundled model does: zooms profiles)",
     )
     p.add_argument(
-        "--weights",
-        type=float,
-        nargs="+",
-        metavar="W",
-        help="what each part of the readout counts (default: 1 each; 0.5 1 for rings profiles)",
+        "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
     )
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
     p.add_argument(
@@ -73,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
     readout = Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries)
     asked = {"n_components": args.components, "block_weights": args.weights, "head": args.head}
-    regressor = usual_regressor(readout).set_params(
+    regressor = usual_regressor().set_params(
         n_neighbors=args.k,
         neighbours=args.neighbours,
         **{name: value for name, value in asked.items() if value is not None},

@@ -126,7 +126,7 @@ class StellarModel:
         pixels, label_kind = check_labels(mapset)
         frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
         readout = readout or usual_readout()
-        regressor = clone(regressor or usual_regressor(readout))
+        regressor = clone(regressor or usual_regressor())
         if regressor.blocks is None and len(readout.pooling) > 1:
             regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
         learner = Learner(
