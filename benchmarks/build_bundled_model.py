@@ -1,6 +1,6 @@
 """Build the model that comes with stellarfm, and its card.
 
-    python benchmarks/build_bundled_model.py --encoder runs/shallow8-0 --clouds ../shared/data/clouds
+    python benchmarks/build_bundled_model.py --encoder runs/shallow-0 --clouds ../shared/data/clouds
 
 Fitted on clouds a and b only: cloud c is that of the example field. The scores of the card come from all three, each
 held out in turn; nothing fitted for them ends in the model.

@@ -297,8 +297,8 @@ def kept_file(source: str, seed: int, options: argparse.Namespace) -> Path | Non
         return None
     folders = {label: folders for label, *folders in options.runs}.get(source)
     weights = (Path(folders[seed]) / "encoder.safetensors").read_bytes() if folders else b""
-    told = (source, seed, str(options.clouds), options.per_star, options.repeats, options.draws)
-    digest = hashlib.sha256(repr(told).encode() + weights).hexdigest()[:16]
+    named = (source, seed, str(options.clouds), options.per_star, options.repeats, options.draws)
+    digest = hashlib.sha256(repr(named).encode() + weights).hexdigest()[:16]
     return options.keep / f"{digest}.npz"
 
 
