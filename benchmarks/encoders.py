@@ -331,17 +331,19 @@ def measure(windows: Windows, options: argparse.Namespace) -> tuple[dict[Row, di
     return rows, budgets
 
 
-def score_rows(rows: dict[Row, dict], windows: Windows) -> list[dict[str, Any]]:
-    """A line a row: R2 by each split with its interval, and R2 of each seed."""
-    lines = []
-    for row, found in rows.items():
-        line: dict[str, Any] = row._asdict()
-        for by in SPLITS:
-            whole = score(*pooled(np.concatenate(found[by]), windows))
-            line[by] = {"r2": whole.r2, "low": whole.r2_low, "high": whole.r2_high, "rmse": whole.rmse}
-            line[by]["seeds"] = [score(*pooled(seed, windows)).r2 for seed in found[by]]
-        lines.append(line)
+def scored(found: dict[str, list[np.ndarray]], windows: Windows) -> dict[str, dict[str, Any]]:
+    """By split, from the predictions of each seed: R2 of all with its interval, RMSE, and R2 of each seed."""
+    lines = {}
+    for by, seeds in found.items():
+        whole = score(*pooled(np.concatenate(seeds), windows))
+        lines[by] = {"r2": whole.r2, "low": whole.r2_low, "high": whole.r2_high, "rmse": whole.rmse}
+        lines[by]["seeds"] = [score(*pooled(seed, windows)).r2 for seed in seeds]
     return lines
+
+
+def score_rows(rows: dict[Row, dict], windows: Windows) -> list[dict[str, Any]]:
+    """A line a row."""
+    return [{**row._asdict(), **scored(found, windows)} for row, found in rows.items()]
 
 
 def compared(rows: dict[Row, dict], trained: Sequence[str], windows: Windows) -> list[dict[str, Any]]:

@@ -32,15 +32,14 @@ from encoders import (
     Windows,
     cell,
     difference,
-    pooled,
     read_windows,
+    scored,
     sources_of_encoders,
     told,
 )
 from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
-from stellarfm.evaluation.metrics import score
 from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference import Readout
 from stellarfm.inference.profiles import image_profiles
@@ -159,16 +158,11 @@ def measure(windows: Windows, options: argparse.Namespace) -> Iterator[dict[str,
 
 def score_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
     """R2 of every source, readout, head and kind."""
-    lines = []
-    for record in records:
-        for (kind, readout, head), by_split in record["seeds"].items():
-            line: dict[str, Any] = {"source": record["source"], "readout": readout, "head": head, "maps": kind}
-            for by, values in by_split.items():
-                whole = score(*pooled(np.concatenate(values), windows))
-                line[by] = {"r2": whole.r2, "low": whole.r2_low, "high": whole.r2_high}
-                line[by]["seeds"] = [score(*pooled(seed, windows)).r2 for seed in values]
-            lines.append(line)
-    return lines
+    return [
+        {"source": record["source"], "readout": readout, "head": head, "maps": kind, **scored(by_split, windows)}
+        for record in records
+        for (kind, readout, head), by_split in record["seeds"].items()
+    ]
 
 
 def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:

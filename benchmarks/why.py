@@ -37,8 +37,8 @@ from encoders import (
     difference,
     flames,
     of_encoder,
-    pooled,
     read_windows,
+    scored,
     sources_of_encoders,
     whitened,
 )
@@ -49,7 +49,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stellarfm.evaluation.metrics import score
 from stellarfm.evaluation.probe import rounded_scales
 from stellarfm.evaluation.splits import Fold
 from stellarfm.inference import MassRegressor
@@ -201,16 +200,11 @@ def measure(windows: Windows, galaxies: Galaxies | None, options: argparse.Names
 
 def score_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
     """R2 of every encoder, question and head."""
-    lines = []
-    for record in records:
-        for (question, head), by_split in record["seeds"].items():
-            line: dict[str, Any] = {"source": record["source"], "question": question, "head": head}
-            for by, values in by_split.items():
-                whole = score(*pooled(np.concatenate(values), windows))
-                line[by] = {"r2": whole.r2, "low": whole.r2_low, "high": whole.r2_high}
-                line[by]["seeds"] = [score(*pooled(seed, windows)).r2 for seed in values]
-            lines.append(line)
-    return lines
+    return [
+        {"source": record["source"], "question": question, "head": head, **scored(by_split, windows)}
+        for record in records
+        for (question, head), by_split in record["seeds"].items()
+    ]
 
 
 def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
