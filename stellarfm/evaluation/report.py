@@ -35,12 +35,14 @@ _LIMITS = """\
   `stellarfm demo` shows it: its field is the whole depth of a cloud that is not in the reference set.
 - The simulations differ in their magnetic field; every one is unlike the others, and they are few. Intervals calibrated
   on the stars of some hold for another only on average: compare their coverage by star and by simulation above.
-- Maps of another resolution than the reference's, noise, a beam, and tracers that freeze out or saturate: not tested.
+- Noise and a beam that the reference set does not have lower the scores by much (benchmarks/results/robustness.md).
+  Maps of another resolution, and tracers that freeze out or saturate: not tested.
 - Heavy stars are few in the reference set; their masses are underestimated.
-- Readout, weights, number of components and head were chosen among some 250 combinations that were compared on the
-  very splits above, about 58 of them also on the field of the demo. The trees and rings of the hand-made statistics
-  were chosen on the same splits, among far fewer. So the scores of the model are optimistic, more so than the
-  baselines', the intervals in brackets do not include it, and no cloud is left that nothing was chosen on.
+- Architecture of the encoder, readout, weights, number of components and head were chosen among more than 300
+  combinations that were compared on the very splits above, about 58 of them also on the field of the demo. The trees
+  and rings of the hand-made statistics were chosen on the same splits, among far fewer. So the scores of the model are
+  optimistic, more so than the baselines', the intervals in brackets do not include it, and no cloud is left that
+  nothing was chosen on.
 """
 
 _USE = """\
