@@ -121,18 +121,27 @@ def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fo
         yield Fold(np.flatnonzero(~test), np.flatnonzero(test))
 
 
-def of_encoder(encoder: Any, windows: Windows) -> Extract:
-    """All readouts of an encoder, the whole window encoded once for all; remembered by scales."""
-    names = (*READOUTS, BESIDE)
+def reader(encoder: Any, names: Sequence[str]) -> Callable[[MapSet, MapScaler], dict[str, np.ndarray]]:
+    """What reads windows behind a scaler by several readouts of an encoder, the whole window encoded once for all."""
     readout = Readout(pooling=names)
-    ends = np.cumsum(readout.lengths(encoder, side=windows.mapset.column_density.shape[-1]))[:-1]
+
+    def read(mapset: MapSet, scaler: MapScaler) -> dict[str, np.ndarray]:
+        ends = np.cumsum(readout.lengths(encoder, side=mapset.column_density.shape[-1]))[:-1]
+        values = readout.extract(encoder, scaler.transform(mapset))
+        return dict(zip(names, np.split(values, ends, axis=1), strict=True))
+
+    return read
+
+
+def of_encoder(encoder: Any, windows: Windows) -> Extract:
+    """All readouts of an encoder; remembered by scales."""
+    read = reader(encoder, (*READOUTS, BESIDE))
     known: dict[str, dict[str, np.ndarray]] = {}
 
     def extract(scaler: MapScaler) -> dict[str, np.ndarray]:
         key = str(scaler.to_config())
         if key not in known:
-            values = readout.extract(encoder, scaler.transform(windows.mapset))
-            known[key] = dict(zip(names, np.split(values, ends, axis=1), strict=True))
+            known[key] = read(windows.mapset, scaler)
         return known[key]
 
     return extract
@@ -373,20 +382,17 @@ def cell(found: dict[str, Any]) -> str:
     return f"{found['r2']:.3f} ({found['low']:.2f}, {found['high']:.2f}{seeds})"
 
 
+def gap(found: dict[str, Any]) -> str:
+    """A difference and its interval."""
+    return f"{found['difference']:+.3f} ({found['low']:+.3f}, {found['high']:+.3f})"
+
+
 def in_words(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     scores = [
         [line["source"], line["readout"], line["head"], *(cell(line[by]) for by in SPLITS)] for line in found["scores"]
     ]
-    differences = [
-        [
-            line["row"],
-            line["other"],
-            line["split"],
-            f"{line['difference']:+.3f} ({line['low']:+.3f}, {line['high']:+.3f})",
-        ]
-        for line in found["differences"]
-    ]
+    differences = [[line["row"], line["other"], line["split"], gap(line)] for line in found["differences"]]
     budgets = [
         [line["row"], *(f"{np.mean(line[str(b)]):.2f} ± {np.std(line[str(b)]):.2f}" for b in BUDGETS)]
         for line in found["budgets"]

@@ -32,7 +32,9 @@ from encoders import (
     Windows,
     cell,
     difference,
+    gap,
     read_windows,
+    reader,
     scored,
     sources_of_encoders,
     told,
@@ -41,7 +43,6 @@ from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
 from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.inference import Readout
 from stellarfm.inference.profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 
@@ -89,19 +90,6 @@ def noisy(clean: MapSet) -> MapSet:
 KINDS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "blurred": blurred, "noisy": noisy}
 
 
-def of_encoder(encoder: Any) -> Read:
-    """Three zooms, and the profiles beside them."""
-    names = (JOINED, BESIDE)
-    readout = Readout(pooling=names)
-
-    def read(mapset: MapSet, scaler: MapScaler) -> dict[str, np.ndarray]:
-        ends = np.cumsum(readout.lengths(encoder, side=mapset.column_density.shape[-1]))[:-1]
-        values = readout.extract(encoder, scaler.transform(mapset))
-        return dict(zip(names, np.split(values, ends, axis=1), strict=True))
-
-    return read
-
-
 def handmade() -> dict[str, Read]:
     """What needs no encoder."""
     return {
@@ -119,9 +107,10 @@ def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting:
             for fold in folds:
                 scaler = windows.scaler(fold.train)
                 key = str(scaler.to_config())
-                clean = known[key] if key in known else known.setdefault(key, read(windows.mapset, scaler))
+                if key not in known:
+                    known[key] = read(windows.mapset, scaler)
                 for kind, mapset in worse.items():
-                    parts = {name: X.copy() for name, X in clean.items()}
+                    parts = {name: X.copy() for name, X in known[key].items()}
                     if kind != "clean":
                         for name, values in read(mapset[fold.test], scaler).items():
                             parts[name][fold.test] = values
@@ -139,7 +128,7 @@ def measure(windows: Windows, options: argparse.Namespace) -> Iterator[dict[str,
         seeds: dict[tuple, dict[str, list]] = {}
         for make in makers:
             started = time.perf_counter()
-            for key, by_split in answers(of_encoder(make()), windows, worse, boosting=False).items():
+            for key, by_split in answers(reader(make(), (JOINED, BESIDE)), windows, worse, boosting=False).items():
                 for by, values in by_split.items():
                     seeds.setdefault(key, {}).setdefault(by, []).append(values)
             print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
@@ -194,8 +183,7 @@ def in_words(found: dict[str, Any]) -> str:
     parts += ["| :-- | :-- | :-- | :-- | :-- | --: | --: |"]
     for line in found["gains"]:
         names = " | ".join(line[name] for name in ("source", "other", "readout", "head", "maps"))
-        cells = (f"{line[b]['difference']:+.3f} ({line[b]['low']:+.3f}, {line[b]['high']:+.3f})" for b in SPLITS)
-        parts.append(f"| {names} | {' | '.join(cells)} |")
+        parts.append(f"| {names} | {' | '.join(gap(line[by]) for by in SPLITS)} |")
     return "\n".join(parts) + "\n"
 
 

@@ -36,6 +36,7 @@ from encoders import (
     Windows,
     difference,
     flames,
+    gap,
     of_encoder,
     read_windows,
     scored,
@@ -240,8 +241,9 @@ def in_words(found: dict[str, Any]) -> str:
     parts += ["\n## Pretrained less random weights, with 95 % intervals, paired over stars\n"]
     parts += ["| features | what | head | by star | by cloud |", "| :-- | :-- | --: | --: | --: |"]
     for line in (line for line in found["gains"] if "galaxies" not in line):
-        cells = (f"{line[b]['difference']:+.3f} ({line[b]['low']:+.3f}, {line[b]['high']:+.3f})" for b in SPLITS)
-        parts.append(f"| {line['source']} | {line['question']} | {line['head']} | {' | '.join(cells)} |")
+        parts.append(
+            f"| {line['source']} | {line['question']} | {line['head']} | {' | '.join(gap(line[by]) for by in SPLITS)} |"
+        )
     if found["galaxies"]:
         parts += ["\n## Ring galaxies told right\n", "| features | share | each seed |", "| :-- | --: | --: |"]
         for row in found["galaxies"]:

@@ -40,11 +40,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
     p.add_argument(
         "--neighbours",
-        default="stars",
         choices=("windows", "stars"),
         help="with neighbours: who votes (default: stars)",
     )
-    p.add_argument("--k", type=int, default=20, metavar="K", help="how many neighbours (default: 20)")
+    p.add_argument("--k", type=int, metavar="K", help="how many neighbours (default: 20)")
     p.add_argument("--components", type=int, metavar="P", help="most principal components of each part (default: 24)")
     p.add_argument("--head", choices=("neighbours", "kernel"), help="what predicts the mass (default: kernel)")
     p.add_argument(
@@ -68,12 +67,14 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.output, overwrite=args.overwrite)
     mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
     readout = Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries)
-    asked = {"n_components": args.components, "block_weights": args.weights, "head": args.head}
-    regressor = usual_regressor().set_params(
-        n_neighbors=args.k,
-        neighbours=args.neighbours,
-        **{name: value for name, value in asked.items() if value is not None},
-    )
+    asked = {
+        "n_components": args.components,
+        "n_neighbors": args.k,
+        "neighbours": args.neighbours,
+        "block_weights": args.weights,
+        "head": args.head,
+    }
+    regressor = usual_regressor().set_params(**{name: value for name, value in asked.items() if value is not None})
     model = StellarModel.fit(
         mapset,
         encoder=args.encoder,
