@@ -11,8 +11,8 @@ from pathlib import Path
 
 from stellarfm.evaluation import benchmark_model, model_card
 from stellarfm.inference import MassRegressor, Readout, StellarModel
-from stellarfm.inference.defaults import COMPONENTS, HEAD, POOLING
-from stellarfm.inference.storage import BUNDLED, CARD
+from stellarfm.inference.masses.defaults import COMPONENTS, HEAD, POOLING
+from stellarfm.inference.model_directory import BUNDLED, CARD
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import check_output
 

@@ -40,21 +40,21 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stellarfm.encoders.norms import settle_norms
+from stellarfm.encoders.batch_norm import settle_norms
 from stellarfm.evaluation.baselines import statistics_boosting
 from stellarfm.evaluation.benchmark import thin
+from stellarfm.evaluation.mass_probe import rounded_scales
 from stellarfm.evaluation.metrics import r2_difference, score
-from stellarfm.evaluation.probe import rounded_scales
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.fractals.dataset import FlameDataset
+from stellarfm.fractals.datasets import FlameDataset
 from stellarfm.inference import MassRegressor, Readout
-from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.profiles import image_profiles
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import new_file
-from stellarfm.pretraining.curve import curve_record
-from stellarfm.pretraining.views import standardise
+from stellarfm.pretraining.methods.augmentations import standardise
+from stellarfm.pretraining.probe_curve import curve_record
 
 READOUTS = ("rings", "zooms")
 #: What is read past the encoder, and never alone; what it is read with; components of each.

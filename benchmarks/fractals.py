@@ -23,7 +23,6 @@ import numpy as np
 from results_file import write_results
 from scipy.stats import spearmanr
 
-from stellarfm.cores import available_cores
 from stellarfm.fractals import (
     FlameDataset,
     FlameMap,
@@ -34,9 +33,10 @@ from stellarfm.fractals import (
     sample_genome,
 )
 from stellarfm.fractals.acceptance import Costs, contrast, coverage, stages
-from stellarfm.fractals.pictures import gzip_chunk
-from stellarfm.fractals.production import Job, produce
-from stellarfm.fractals.render_cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.export.generation import Job, produce
+from stellarfm.fractals.export.image_encoding import gzip_chunk
+from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.parallel import available_cores
 
 SIZE = 336
 #: Points a second that an H200 could make if nothing but arithmetic counted (issue 4).
@@ -253,7 +253,7 @@ def _gpu_rate(batch: int, colour: bool) -> Row:
     """Full frames alone: no candidates, no tone."""
     import torch
 
-    from stellarfm.fractals.render_gpu import render_batch
+    from stellarfm.fractals.rendering.dispatch import render_batch
 
     dataset = FlameDataset(size=64)
     programs = [compile_genome(dataset.genome(index)) for index in range(batch)]

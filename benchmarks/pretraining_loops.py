@@ -15,13 +15,13 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from stellarfm.contracts import PretrainingDataset
+from stellarfm.pretraining.callbacks.collapse import Watch
+from stellarfm.pretraining.collapse import Guard, Limits
 from stellarfm.pretraining.data import Batches
-from stellarfm.pretraining.guard import Guard, Limits
-from stellarfm.pretraining.module import PretrainingModule
+from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method
 from stellarfm.pretraining.recipe import Recipe
-from stellarfm.pretraining.voices import silent
-from stellarfm.pretraining.watch import Watch
 
 WARM_UP = 2
 #: Images that are rendered once; what a step costs does not depend on them.

@@ -36,7 +36,7 @@ from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.simulations import GasBlock, InMemoryGas, Region, Snapshot, project
-from stellarfm.simulations.moments import HYDROGEN_MASS
+from stellarfm.simulations.deposition.moments import HYDROGEN_MASS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "ramses" / "output_00007"
 PIXELS, WIDTH = 64, 0.5
@@ -113,7 +113,7 @@ def yt_maps_frugal(dataset: Any, centres: np.ndarray) -> np.ndarray:
 
 def read(path: Path) -> Snapshot:
     """The snapshot, its gas still in the file."""
-    from stellarfm.readers.yt import YTReader
+    from stellarfm.readers.simulation_outputs import YTReader
 
     return YTReader().read(path)
 

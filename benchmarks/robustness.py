@@ -43,7 +43,7 @@ from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
 from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.inference.profiles import image_profiles
+from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 
 #: Standard deviation of the beam in pixels, of the noise in dex and in km/s.

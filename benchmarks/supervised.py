@@ -22,7 +22,7 @@ from results_file import write_results
 from stellarfm.evaluation.metrics import score
 from stellarfm.maps import MapSet
 from stellarfm.maps.dataset import held_out_windows
-from stellarfm.pretraining.held_out import PREDICTIONS
+from stellarfm.pretraining.callbacks.validation import PREDICTIONS
 from stellarfm.pretraining.recipe import Recipe, load_recipe
 from stellarfm.pretraining.training import pretrain
 

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 
 from stellarfm import registry
 from stellarfm.maps import GasMaps, MapSet
-from stellarfm.readers.exchange_writer import write_snapshot
+from stellarfm.readers.hdf5.writer import write_snapshot
 from stellarfm.testing import (
     CommandConformance,
     DatasetConformance,

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from stellarfm.fractals import VARIATIONS, FlameDataset, FlameMap, Genome, Transform, sample_genome
 from stellarfm.fractals.acceptance import contrast, coverage
 from stellarfm.fractals.given import GenomeDataset
-from stellarfm.fractals.render_cpu import FIXED_WINDOW, compile_genome, render
-from stellarfm.fractals.tone import tone
+from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.tone_mapping import tone
 
 FOLDER = Path("guide") / "figures"
 SIDE, GAP, LABEL = 176, 6, 16

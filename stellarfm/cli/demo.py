@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
     from astropy.table import QTable
 
     from stellarfm.data import EXAMPLE_FIELD
+    from stellarfm.inference.masses.mass_table import record_inputs, write_masses
     from stellarfm.inference.model import StellarModel
-    from stellarfm.inference.results import record_inputs, write_masses
     from stellarfm.maps import GasMaps
     from stellarfm.plotting import has_matplotlib, overview
 
@@ -69,7 +69,7 @@ def mass_lines(masses: QTable, truth: Quantity) -> Iterator[str]:
     """The table of estimates beside the true masses, heaviest star first, and a summary."""
     import numpy as np
 
-    from stellarfm.inference.flags import decode_flags
+    from stellarfm.inference.masses.flags import decode_flags
 
     yield f"{'star':>5} {'true':>8} {'estimate':>9} {'68 % interval':>17}  flags        (solar masses)"
     true = truth.to_value("solMass")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stellarfm.cli.common import add_output_options, say
-from stellarfm.cli.fields import add_field_options, field_paths, read_field
+from stellarfm.cli.map_options import add_field_options, field_paths, read_field
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read field and model, estimate, write."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.results import check_masses_path, record_inputs, write_masses
+    from stellarfm.inference.masses.mass_table import check_masses_path, record_inputs, write_masses
 
     check_masses_path(args.output, overwrite=args.overwrite)
     maps, sources = read_field(args), _sources(args)
@@ -52,7 +52,7 @@ def _sources(args: argparse.Namespace) -> QTable | None:
     from astropy.io import fits
 
     from stellarfm.readers import reader_name
-    from stellarfm.readers.sources import read_sources
+    from stellarfm.readers.tables import read_sources
 
     if args.sources is not None:
         return read_sources(args.sources)

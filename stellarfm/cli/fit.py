@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
     from stellarfm.inference import Readout, StellarModel
-    from stellarfm.inference.defaults import POOLING, usual_regressor
+    from stellarfm.inference.masses.defaults import POOLING, usual_regressor
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 

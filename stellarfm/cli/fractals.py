@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from stellarfm.contracts import PretrainingDataset
     from stellarfm.fractals.acceptance import Costs
-    from stellarfm.fractals.files import Writer
-    from stellarfm.fractals.production import Product
+    from stellarfm.fractals.export.generation import Product
+    from stellarfm.fractals.export.outputs import Writer
 
 PREVIEW_IMAGES = 64
 #: Options that are handed to the dataset if they are given.
@@ -57,9 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the images and write them; report how many genomes were accepted, at what cost."""
-    from stellarfm.fractals.files import choose_output
-    from stellarfm.fractals.pictures import write_preview
-    from stellarfm.fractals.production import Job, produce
+    from stellarfm.fractals.export.generation import Job, produce
+    from stellarfm.fractals.export.image_encoding import write_preview
+    from stellarfm.fractals.export.outputs import choose_output
 
     _check_outputs(args)
     dataset, attributes = _given(args) if args.genome else _drawn(args)
@@ -129,7 +129,7 @@ def _attributes(name: str, count: int, dataset: PretrainingDataset, options: dic
 
 def _workers(args: argparse.Namespace, count: int) -> int:
     """Processes to use: those asked for, or all cores that are worth it."""
-    from stellarfm.cores import available_cores
+    from stellarfm.parallel import available_cores
 
     if args.workers is not None:
         return args.workers

@@ -14,7 +14,7 @@ from importlib import import_module
 
 from stellarfm import __version__, registry
 from stellarfm.cli.common import log_to_stderr
-from stellarfm.cli.plugged import LazyParser
+from stellarfm.cli.plugin_parser import LazyParser
 from stellarfm.exceptions import StellarFMError
 
 __all__ = ["build_parser", "main"]

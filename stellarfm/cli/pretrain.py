@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stellarfm.cli.common import add_output_options, existing_file, say
 
 if TYPE_CHECKING:
-    from stellarfm.pretraining.probing import Probe
+    from stellarfm.pretraining.callbacks.probe import Probe
     from stellarfm.pretraining.recipe import Recipe
 
 __all__ = ["add_parser", "run"]
@@ -136,9 +136,9 @@ def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe
         raise PretrainingError("--probe-steps needs --probe maps.h5")
     if paths is None:
         return None
-    from stellarfm.evaluation.probe import MassProbe
+    from stellarfm.evaluation.mass_probe import MassProbe
     from stellarfm.maps import MapSet
-    from stellarfm.pretraining.probing import Probe
+    from stellarfm.pretraining.callbacks.probe import Probe
 
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
     every = recipe.checkpoint_steps if steps is None else steps
@@ -148,7 +148,7 @@ def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe
 def _weights(choice: str | None) -> Path | None:
     """The file that ``--init`` means."""
     if choice == "bundled":
-        from stellarfm.inference.storage import BUNDLED, WEIGHTS
+        from stellarfm.inference.model_directory import BUNDLED, WEIGHTS
 
         return BUNDLED / WEIGHTS
     return Path(choice) if choice else None

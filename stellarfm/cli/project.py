@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellarfm.cli.common import add_output_options, log_to_stderr, say
-from stellarfm.cores import available_cores
+from stellarfm.parallel import available_cores
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _settings(args: argparse.Namespace) -> ProjectionSettings:
     from stellarfm.batch import ProjectionSettings
-    from stellarfm.readers.sources import read_positions
+    from stellarfm.readers.tables import read_positions
 
     same = ("reader", "simulation", "mass_kind", "minimum_mass", "width", "depth", "pixels", "axes", "directions")
     return ProjectionSettings(

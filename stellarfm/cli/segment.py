@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stellarfm.cli.common import add_output_options, say
-from stellarfm.cli.fields import add_field_options, field_paths, read_field
+from stellarfm.cli.map_options import add_field_options, field_paths, read_field
 
 if TYPE_CHECKING:
     from stellarfm.inference import Segmentation
@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read field and model, segment, write."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.results import record_inputs
+    from stellarfm.inference.masses.mass_table import record_inputs
     from stellarfm.maps.units import as_length
     from stellarfm.output import check_output
 

@@ -15,9 +15,9 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.inference.features import Readout
-from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.regression import LogMass, MassRegressor
+from stellarfm.inference.encoding.features import Readout
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.regression import LogMass, MassRegressor
 from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from stellarfm.evaluation.baselines import Method, usual_methods
 from stellarfm.evaluation.metrics import coverage, r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.exceptions import MapError
-from stellarfm.inference.calibration import StarConformal, cross_fit, star_weights
-from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.conformal import StarConformal, cross_fit, star_weights
 from stellarfm.inference.model import StellarModel
 
 if TYPE_CHECKING:

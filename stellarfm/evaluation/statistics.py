@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stellarfm.inference.profiles import N_RINGS, mean_and_scatter, ring_weights
+from stellarfm.inference.encoding.radial_profiles import N_RINGS, mean_and_scatter, ring_weights
 
 if TYPE_CHECKING:
     from stellarfm.maps import MapSet

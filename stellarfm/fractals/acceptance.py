@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stellarfm.fractals.arrays import Array, namespace
-from stellarfm.fractals.chaos import BURN_IN, FEWEST_STEPS, WALKERS, Program, Window, plan
-from stellarfm.fractals.render_cpu import render
+from stellarfm.fractals.array_namespace import Array, namespace
+from stellarfm.fractals.rendering.chaos_game import BURN_IN, FEWEST_STEPS, WALKERS, Program, Window, plan
+from stellarfm.fractals.rendering.cpu import render
 
 __all__ = ["MINIMUM_CONTRAST", "Costs", "Stage", "Trial", "contrast", "coverage", "stages", "try_frame"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Stage, Trial, try_frame
-from stellarfm.fractals.chaos import Program, Window, compile_genome
-from stellarfm.fractals.genome import Genome
-from stellarfm.fractals.render_cpu import WINDOWS, choose_window
-from stellarfm.fractals.samplers import sample_genome
-from stellarfm.fractals.tone import COLOURS, needs_colour, tone
+from stellarfm.fractals.genomes.genome import Genome
+from stellarfm.fractals.genomes.samplers import sample_genome
+from stellarfm.fractals.rendering.chaos_game import Program, Window, compile_genome
+from stellarfm.fractals.rendering.cpu import WINDOWS, choose_window
+from stellarfm.fractals.tone_mapping import COLOURS, needs_colour, tone
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ class FractalDataset(PretrainingDataset):
         96 % of the points along each axis, or around all of them.
     colour : {"moments", "flame", "none"}
         ``moments`` makes three channels that stand to each other like the column density, velocity and velocity
-        dispersion of a cloud (see `stellarfm.fractals.tone`).
+        dispersion of a cloud (see `stellarfm.fractals.tone_mapping`).
     gamma : float
         Brightens the density if above 1.
     contrast : float
@@ -192,7 +192,7 @@ class FractalDataset(PretrainingDataset):
         """A batch on `device`, rendered there if it is a GPU; see `PretrainingDataset.images`."""
         if str(device).startswith("cpu"):
             return super().images(indices, device=device)
-        from stellarfm.fractals.batches import render_images
+        from stellarfm.fractals.batch_search import render_images
 
         return render_images(self, indices, device=device).images
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals.base import FractalDataset
-from stellarfm.fractals.genome import Genome
+from stellarfm.fractals.genomes.genome import Genome
 
 __all__ = ["GenomeDataset", "read_genomes"]
 

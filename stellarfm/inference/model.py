@@ -19,18 +19,27 @@ from sklearn.metrics import r2_score
 
 from stellarfm import __version__
 from stellarfm.exceptions import ModelError, StellarFMError
-from stellarfm.inference.calibration import StarConformal
-from stellarfm.inference.defaults import usual_readout, usual_regressor
-from stellarfm.inference.estimation import estimate_windows, mass_range
-from stellarfm.inference.features import Readout, extract_patches
-from stellarfm.inference.fitting import Learner, check_labels
-from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.novelty import familiar_distance
-from stellarfm.inference.reference import Reference
-from stellarfm.inference.regression import MassRegressor
-from stellarfm.inference.results import build_date, file_sha256
-from stellarfm.inference.segmentation import Segmentation, segment_maps
-from stellarfm.inference.storage import BUNDLED, CARD, CONFIG, REFERENCE, WEIGHTS, config_text, read_config, text_sha256
+from stellarfm.inference.encoding.features import Readout, extract_patches
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.conformal import StarConformal
+from stellarfm.inference.masses.defaults import usual_readout, usual_regressor
+from stellarfm.inference.masses.estimation import estimate_windows, mass_range
+from stellarfm.inference.masses.fitting import Learner, check_labels
+from stellarfm.inference.masses.mass_table import build_date, file_sha256
+from stellarfm.inference.masses.out_of_distribution import familiar_distance
+from stellarfm.inference.masses.reference_set import Reference
+from stellarfm.inference.masses.regression import MassRegressor
+from stellarfm.inference.model_directory import (
+    BUNDLED,
+    CARD,
+    CONFIG,
+    REFERENCE,
+    WEIGHTS,
+    config_text,
+    read_config,
+    text_sha256,
+)
+from stellarfm.inference.segmentation.segment import Segmentation, segment_maps
 from stellarfm.maps import GasMaps, MapScaler, MapSet
 from stellarfm.output import new_directory
 
@@ -112,7 +121,7 @@ class StellarModel:
             registry (random weights).
         scaler, readout, regressor, intervals : optional
             The parts, unfitted, with their options; if not given, as the bundled model has them
-            (`stellarfm.inference.defaults`).
+            (`stellarfm.inference.masses.defaults`).
         calibration_by : {"star", "simulation"}
             What is held out whole to learn the intervals. Simulations are what an observer's cloud differs by, but need
             several of similar size: of two, the smaller one cannot predict the larger.
@@ -180,7 +189,7 @@ class StellarModel:
         Returns
         -------
         QTable
-            See `stellarfm.inference.results.mass_table`.
+            See `stellarfm.inference.masses.mass_table.mass_table`.
 
         Raises
         ------
@@ -193,7 +202,7 @@ class StellarModel:
     def segment(
         self, maps: MapSet | GasMaps, *, segments: int = 6, pixel_scale: u.Quantity | None = None, seed: int = 0
     ) -> Segmentation:
-        """Segments of alike gas; see `stellarfm.inference.segmentation.segment_maps`."""
+        """Segments of alike gas; see `stellarfm.inference.segmentation.segment.segment_maps`."""
         return segment_maps(self, maps, segments=segments, pixel_scale=pixel_scale, seed=seed)
 
     def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:

@@ -1,7 +1,7 @@
 """Maps of gas: one field on the sky, or many windows around stars."""
 
-from stellarfm.maps.fields import GasMaps
-from stellarfm.maps.mapset import MapSet
+from stellarfm.maps.gas_maps import GasMaps
+from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.regridding import regrid
 from stellarfm.maps.scaling import MapScaler
 from stellarfm.maps.sources import column_peaks, normalised_sources, sky_coordinates

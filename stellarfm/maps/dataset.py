@@ -11,7 +11,7 @@ import numpy as np
 
 from stellarfm.contracts import LabelledDataset
 from stellarfm.exceptions import MapError
-from stellarfm.maps.mapset import MapSet
+from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.scaling import MapScaler
 from stellarfm.maps.units import MAP_UNITS
 

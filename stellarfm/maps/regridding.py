@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps.fields import GasMaps
+from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.units import COLUMN_UNIT, VELOCITY_UNIT, as_length
 
 __all__ = ["regrid"]

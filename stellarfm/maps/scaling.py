@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stellarfm.exceptions import MapError, ModelError
-from stellarfm.maps.mapset import MapSet
+from stellarfm.maps.map_set import MapSet
 
 __all__ = ["MapScaler"]
 

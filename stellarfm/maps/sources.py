@@ -10,7 +10,7 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.table import QTable, Table
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps.fields import GasMaps
+from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.units import as_length
 
 __all__ = ["column_peaks", "normalised_sources", "sky_coordinates"]

@@ -8,8 +8,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps.fields import GasMaps
-from stellarfm.maps.mapset import MapSet
+from stellarfm.maps.gas_maps import GasMaps
+from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.regridding import regrid
 from stellarfm.maps.sources import normalised_sources
 from stellarfm.maps.units import MAP_UNITS

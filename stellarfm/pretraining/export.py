@@ -19,7 +19,7 @@ from stellarfm.encoders.weights import save_weights
 from stellarfm.exceptions import PretrainingError
 from stellarfm.output import new_file
 from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
-from stellarfm.pretraining.curve import curve_record, curve_table
+from stellarfm.pretraining.probe_curve import curve_record, curve_table
 from stellarfm.pretraining.recipe import Recipe
 
 __all__ = ["Export"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.guard import Limits
+from stellarfm.pretraining.collapse import Limits
 
 __all__ = ["Recipe", "load_recipe", "recipe_names", "with_settings"]
 
@@ -96,7 +96,7 @@ class Recipe:
     plugins : dict
         Names of the ``encoder``, the ``dataset`` and the ``method``; a caller may name others.
     monitors : dict
-        When to give a run up: options of `stellarfm.pretraining.guard.Limits`.
+        When to give a run up: options of `stellarfm.pretraining.collapse.Limits`.
     """
 
     steps: int = 10_000

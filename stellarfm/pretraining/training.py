@@ -13,19 +13,19 @@ from stellarfm.contracts import LabelledDataset
 from stellarfm.encoders.weights import load_weights
 from stellarfm.exceptions import PretrainingError
 from stellarfm.output import check_output
-from stellarfm.pretraining.callbacks import Checkpoints, Progress, RunLog, Stop, tensorboard_logger
+from stellarfm.pretraining.callbacks.callbacks import Checkpoints, Progress, RunLog, Stop, tensorboard_logger
+from stellarfm.pretraining.callbacks.collapse import Watch
+from stellarfm.pretraining.callbacks.probe import Probe, Probing
+from stellarfm.pretraining.callbacks.validation import HeldOut
+from stellarfm.pretraining.collapse import Guard, Limits
 from stellarfm.pretraining.data import Batches, derived_seed
-from stellarfm.pretraining.devices import Devices
+from stellarfm.pretraining.distributed.devices import Devices
+from stellarfm.pretraining.distributed.process import processes, settings
 from stellarfm.pretraining.export import Export
-from stellarfm.pretraining.folder import begin, checkpoint_to_continue
-from stellarfm.pretraining.guard import Guard, Limits
-from stellarfm.pretraining.held_out import HeldOut
-from stellarfm.pretraining.module import PretrainingModule
+from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.plugins import encoder_options, make_dataset, make_encoder, make_method, plugin_names
-from stellarfm.pretraining.probing import Probe, Probing
-from stellarfm.pretraining.process import processes, settings
 from stellarfm.pretraining.recipe import Recipe
-from stellarfm.pretraining.watch import Watch
+from stellarfm.pretraining.run_directory import begin, checkpoint_to_continue
 
 __all__ = ["pretrain"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 
-from stellarfm.readers.gadget_files import is_gadget
-from stellarfm.readers.ramses_output import is_ramses
+from stellarfm.readers.gadget.files import is_gadget
+from stellarfm.readers.ramses.output import is_ramses
 
 __all__ = ["HDF5", "family"]
 

@@ -12,12 +12,12 @@ from astropy.table import QTable
 from numpy.typing import ArrayLike
 
 from stellarfm import __version__
-from stellarfm.cores import available_cores
 from stellarfm.exceptions import SnapshotError
 from stellarfm.maps import MapSet
 from stellarfm.maps.units import as_length, in_unit
-from stellarfm.simulations.moments import gather, maps_of
-from stellarfm.simulations.sightlines import axis_frames, direction_frames
+from stellarfm.parallel import available_cores
+from stellarfm.simulations.deposition.moments import gather, maps_of
+from stellarfm.simulations.lines_of_sight import axis_frames, direction_frames
 from stellarfm.simulations.snapshot import Snapshot
 from stellarfm.simulations.windows import Box, Windows, check, snapped, visible
 
@@ -61,7 +61,7 @@ def project(
     directions : array_like or int, optional
         Lines of sight instead of axes: vectors, shape (M, 3), in the sense in which velocities are positive (away from
         the observer); or how many are drawn at random. All stars are seen from the same ones. Box z is up: see
-        `stellarfm.simulations.sightlines.direction_frames`.
+        `stellarfm.simulations.lines_of_sight.direction_frames`.
     seed : int
         Of the random directions.
     snap : bool

@@ -34,7 +34,7 @@ class Windows:
     centre : ndarray
         pc, shape (K, 3).
     frames : ndarray
-        Shape (M, 3, 3), see `stellarfm.simulations.sightlines`.
+        Shape (M, 3, 3), see `stellarfm.simulations.lines_of_sight`.
     width, depth : float
         On the sky and along the line of sight, pc.
     pixels : int

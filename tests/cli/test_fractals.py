@@ -9,8 +9,8 @@ from PIL import Image
 from stellarfm.cli.main import main
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.fractals import FlameDataset, Genome, IFSDataset, sample_genome
-from stellarfm.fractals.pictures import gzip_chunk
-from stellarfm.fractals.production import Job
+from stellarfm.fractals.export.generation import Job
+from stellarfm.fractals.export.image_encoding import gzip_chunk
 
 
 def fractals(*options):

@@ -4,7 +4,7 @@ from astropy.io import fits
 
 from stellarfm.cli.main import main
 from stellarfm.maps import MapSet
-from stellarfm.readers.exchange_writer import write_snapshot
+from stellarfm.readers.hdf5.writer import write_snapshot
 
 SMALL = ["--width", "0.4 pc", "--pixels", "8"]
 

@@ -16,9 +16,9 @@ from stellarfm.evaluation.baselines import (
 from stellarfm.evaluation.benchmark import benchmark_model, compare, held_out_masses, run_benchmark, score_table, thin
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.exceptions import MapError
-from stellarfm.inference.features import Readout
-from stellarfm.inference.frozen import FrozenEncoder
-from stellarfm.inference.regression import LogMass, MassRegressor
+from stellarfm.inference.encoding.features import Readout
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.regression import LogMass, MassRegressor
 from stellarfm.maps import MapSet
 
 

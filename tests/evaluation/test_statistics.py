@@ -4,7 +4,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from stellarfm.evaluation.statistics import STATISTICS, radial_statistics
-from stellarfm.inference.profiles import N_RINGS, ring_weights
+from stellarfm.inference.encoding.radial_profiles import N_RINGS, ring_weights
 from stellarfm.maps import MapSet
 
 

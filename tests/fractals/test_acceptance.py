@@ -4,7 +4,7 @@ import torch
 
 from stellarfm.fractals import FlameMap, Genome, sample_genome
 from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Costs, contrast, coverage, stages, try_frame
-from stellarfm.fractals.render_cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
 
 
 def quarter(x, y):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stellarfm.fractals import FlameMap, Genome, Transform
-from stellarfm.fractals.render_cpu import COLOUR_LEVELS, FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering.cpu import COLOUR_LEVELS, FIXED_WINDOW, compile_genome, render
 
 SIZE = 48
 

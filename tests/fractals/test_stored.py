@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stellarfm.fractals import FlameDataset, FractalDBDataset
+from stellarfm.fractals.export.image_encoding import as_bytes
 from stellarfm.fractals.given import GenomeDataset, read_genomes
-from stellarfm.fractals.pictures import as_bytes
 
 GENOME = Path(__file__).parent / "stored" / "genome.json"
 

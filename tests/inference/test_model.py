@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from stellarfm.encoders.weights import save_weights
 from stellarfm.exceptions import InputNotFoundError, MapError, ModelError, OutputExistsError, UnknownPluginError
 from stellarfm.inference import MassFlag, MassRegressor, Readout, StarConformal, StellarModel
-from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.maps import MapScaler, MapSet
 
 

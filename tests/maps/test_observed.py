@@ -6,7 +6,7 @@ from astropy import units as u
 
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps import GasMaps, MapScaler, MapSet, column_peaks, windows_around
-from stellarfm.readers.sources import read_sources
+from stellarfm.readers.tables import read_sources
 
 pytestmark = pytest.mark.shared_data
 

@@ -10,8 +10,8 @@ from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
 from stellarfm.maps import GasMaps, MapSet
 from stellarfm.readers import reader_name
-from stellarfm.readers.fits import FITSReader
-from stellarfm.readers.hdf5 import HDF5Reader
+from stellarfm.readers.fits.reader import FITSReader
+from stellarfm.readers.hdf5.reader import HDF5Reader
 
 
 @pytest.fixture

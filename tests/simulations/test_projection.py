@@ -9,8 +9,8 @@ from astropy import constants
 from astropy import units as u
 
 from stellarfm.simulations import GasBlock, InMemoryGas, project
-from stellarfm.simulations.moments import gather
-from stellarfm.simulations.sightlines import axis_frames, direction_frames
+from stellarfm.simulations.deposition.moments import gather
+from stellarfm.simulations.lines_of_sight import axis_frames, direction_frames
 from stellarfm.simulations.windows import Box, Windows
 
 from .conftest import BOX, mesh
@@ -205,7 +205,7 @@ def test_neither_threads_nor_blocks_change_a_bit(random_block, snapshot_of, kind
 
 
 def test_many_pairs_are_taken_in_parts(random_block, snapshot_of, monkeypatch):
-    from stellarfm.simulations import candidates
+    from stellarfm.simulations.deposition import neighbor_search as candidates
 
     once = project(snapshot_of(random_block()), pixels=8)
     monkeypatch.setattr(candidates, "_CHUNK", 50)

@@ -6,14 +6,14 @@ from astropy import units as u
 
 from stellarfm.maps import MapSet
 from stellarfm.simulations import Region, project
-from stellarfm.simulations.moments import HYDROGEN_MASS
+from stellarfm.simulations.deposition.moments import HYDROGEN_MASS
 
 pytestmark = pytest.mark.shared_data
 
 
 @pytest.fixture(scope="module")
 def snapshot(shared_data):
-    from stellarfm.readers.yt import YTReader
+    from stellarfm.readers.simulation_outputs import YTReader
 
     return YTReader().read(shared_data / "ramses" / "output_00007")
 

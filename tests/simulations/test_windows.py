@@ -10,7 +10,7 @@ from astropy import units as u
 from stellarfm.exceptions import SnapshotError, UnitsError
 from stellarfm.maps import MapSet
 from stellarfm.simulations import project
-from stellarfm.simulations.sightlines import axis_frames, direction_frames
+from stellarfm.simulations.lines_of_sight import axis_frames, direction_frames
 from stellarfm.simulations.windows import Box, Windows
 
 

@@ -38,8 +38,8 @@ from stellarfm_galaxyzoo.evaluation import evaluate
 from stellarfm_galaxyzoo.finetuning import Subset, Tuning, finetune
 from stellarfm_galaxyzoo.model import FileImages, ImageOptions
 from stellarfm_galaxyzoo.schema import Schema
-from stellarfm_galaxyzoo.survey import SyntheticSurvey
-from stellarfm_galaxyzoo.volunteers import is_ring
+from stellarfm_galaxyzoo.simulated_votes import is_ring
+from stellarfm_galaxyzoo.synthetic_survey import SyntheticSurvey
 
 from stellarfm.pretraining.recipe import Recipe
 from stellarfm.pretraining.training import pretrain

@@ -19,7 +19,7 @@ def shared_data():
 @pytest.fixture(scope="session")
 def survey_folder(tmp_path_factory):
     """A small synthetic survey on disk."""
-    from stellarfm_galaxyzoo.survey import SyntheticSurvey
+    from stellarfm_galaxyzoo.synthetic_survey import SyntheticSurvey
 
     folder = tmp_path_factory.mktemp("survey")
     SyntheticSurvey(size=32, count=40, schema=("dr5", "gz2", "rings"), labelled=0.8).write(folder)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stellarfm_galaxyzoo.augmentations import Augmentation, colour_jitter, crop, grey
 from stellarfm_galaxyzoo.byol import ByolHybrid, byol_loss, hybrid_weight
-from stellarfm_galaxyzoo.columns import question_numbers
-from stellarfm_galaxyzoo.views import Augmentation, colour_jitter, crop, grey
+from stellarfm_galaxyzoo.vote_columns import question_numbers
 
 from stellarfm import registry
 from stellarfm.exceptions import PretrainingError

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import QTable
-from stellarfm_galaxyzoo.calibration import Calibration
 from stellarfm_galaxyzoo.dirichlet import credible_interval, dirichlet_multinomial_loss
+from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
 from stellarfm_galaxyzoo.evaluation import coverage_of_votes, evaluate, reliability
 from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels, finetune, thaw
-from stellarfm_galaxyzoo.frozen import LinearHead, NeighbourHead, cross_fit
 from stellarfm_galaxyzoo.model import GalaxyModel, features_of
-from stellarfm_galaxyzoo.probe import VoteProbe
+from stellarfm_galaxyzoo.readout_heads import LinearHead, NeighbourHead, cross_fit
 from stellarfm_galaxyzoo.schema import Schema
-from stellarfm_galaxyzoo.survey import SyntheticSurvey
+from stellarfm_galaxyzoo.synthetic_survey import SyntheticSurvey
+from stellarfm_galaxyzoo.vote_probe import VoteProbe
 
 from stellarfm import registry
 from stellarfm.cli.main import main
 from stellarfm.exceptions import InputNotFoundError, ModelError
-from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 
 SCHEMA = Schema.load("dr5")
 TUNE = ("finetune", "CAT", "--encoder", "resnet18", "--schema", "dr5", "--output", "m")
@@ -310,7 +310,7 @@ def test_features_do_not_depend_on_the_batch():
 
 
 def test_a_run_asks_how_well_neighbours_foretell_votes(tmp_path):
-    from stellarfm.pretraining.probing import Probe
+    from stellarfm.pretraining.callbacks.probe import Probe
     from stellarfm.pretraining.recipe import Recipe
     from stellarfm.pretraining.training import pretrain
 

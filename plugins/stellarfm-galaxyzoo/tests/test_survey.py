@@ -3,9 +3,9 @@ import pytest
 from stellarfm_galaxyzoo.catalogue import Catalogue
 from stellarfm_galaxyzoo.exceptions import CatalogueError, SchemaError
 from stellarfm_galaxyzoo.images import read_image
-from stellarfm_galaxyzoo.profiles import Galaxy, render
-from stellarfm_galaxyzoo.survey import SyntheticSurvey
-from stellarfm_galaxyzoo.volunteers import is_ring
+from stellarfm_galaxyzoo.simulated_galaxies import Galaxy, render
+from stellarfm_galaxyzoo.simulated_votes import is_ring
+from stellarfm_galaxyzoo.synthetic_survey import SyntheticSurvey
 
 from stellarfm.testing import DatasetConformance
 

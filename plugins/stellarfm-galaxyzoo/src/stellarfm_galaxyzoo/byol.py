@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.collective import gather, mean, place
+from stellarfm.pretraining.diagnostics import effective_rank, feature_spread
+from stellarfm.pretraining.distributed.collectives import gather, mean, place
 from stellarfm.pretraining.groups import optimiser_groups
-from stellarfm.pretraining.monitors import effective_rank, feature_spread
-from stellarfm_galaxyzoo.columns import question_numbers
+from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.heads import VoteHead, mlp
-from stellarfm_galaxyzoo.views import Augmentation, view
+from stellarfm_galaxyzoo.vote_columns import question_numbers
 
 __all__ = ["ByolHybrid", "HybridModule", "Views", "byol_loss", "hybrid_weight"]
 
@@ -124,7 +124,7 @@ class ByolHybrid(PretrainingMethod):
     view_size : int, optional
         Side of a view in pixels; by default that of the images.
     area, aspect, jitter, jitter_share, grey_share
-        See `stellarfm_galaxyzoo.views.Augmentation`.
+        See `stellarfm_galaxyzoo.augmentations.Augmentation`.
     layer_decay : float
         Factor on the learning rate from each layer of the encoder to the one before it; 1 switches it off.
     """

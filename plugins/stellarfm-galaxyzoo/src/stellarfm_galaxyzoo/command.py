@@ -28,7 +28,7 @@ class GalaxyZooCommand(Command):
 
     def run(self, args: argparse.Namespace) -> None:
         """Do what was asked for."""
-        from stellarfm_galaxyzoo import running
+        from stellarfm_galaxyzoo import command_actions as running
 
         action: Callable[[argparse.Namespace], None] = getattr(running, args.verb)
         action(args)

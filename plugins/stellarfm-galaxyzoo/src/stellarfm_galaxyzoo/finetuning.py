@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from stellarfm.encoders.norms import settle_norms
+from stellarfm.encoders.batch_norm import settle_norms
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.pretraining.groups import optimiser_groups
-from stellarfm_galaxyzoo.calibration import Calibration
+from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
+from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
 from stellarfm_galaxyzoo.exceptions import CatalogueError
-from stellarfm_galaxyzoo.frozen import HEADS, LinearHead, cross_fit
 from stellarfm_galaxyzoo.heads import concentrations_of
 from stellarfm_galaxyzoo.model import GalaxyModel, ImageOptions, ImageSource, batches, features_of
+from stellarfm_galaxyzoo.readout_heads import HEADS, LinearHead, cross_fit
 from stellarfm_galaxyzoo.schema import Schema
-from stellarfm_galaxyzoo.views import Augmentation, view
 
 __all__ = ["Subset", "Tuning", "draw_labels", "finetune"]
 

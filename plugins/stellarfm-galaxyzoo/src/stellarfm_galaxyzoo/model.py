@@ -17,13 +17,13 @@ from safetensors.numpy import load, save
 
 from stellarfm.encoders.weights import save_weights
 from stellarfm.exceptions import InputNotFoundError, ModelError
-from stellarfm.inference.frozen import FrozenEncoder
+from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.output import new_directory
-from stellarfm_galaxyzoo.calibration import Calibration
-from stellarfm_galaxyzoo.frozen import HEADS, LinearHead, NeighbourHead
+from stellarfm_galaxyzoo.augmentations import standardise
+from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
 from stellarfm_galaxyzoo.images import read_image
+from stellarfm_galaxyzoo.readout_heads import HEADS, LinearHead, NeighbourHead
 from stellarfm_galaxyzoo.schema import Schema
-from stellarfm_galaxyzoo.views import standardise
 
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder

@@ -1,0 +1,158 @@
+"""The frozen encoder of a model: found by name, by directory of a run or of a model, or by weight file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stellarfm import registry
+from stellarfm.exceptions import InputNotFoundError, ModelError
+from stellarfm.inference.model_directory import BUNDLED, CONFIG, WEIGHTS, read_config
+
+if TYPE_CHECKING:
+    import torch
+
+    from stellarfm.contracts import Encoder
+
+__all__ = ["FrozenEncoder"]
+
+RECORD = "encoder.json"
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """An encoder with what is needed to make it again.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the registry.
+    options : dict
+        Its constructor options.
+    module : Encoder
+        The encoder itself.
+    training : dict
+        How its weights came about; empty if they are random.
+    """
+
+    name: str
+    options: dict[str, Any]
+    module: Encoder
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
+        """The encoder that `choice` means.
+
+        Parameters
+        ----------
+        choice : str or path
+            ``"bundled"``, the default encoder that comes with the package; the output directory of a pretraining run,
+            a model directory, a safetensors file with its ``encoder.json`` beside it; or a name of the registry,
+            which gives random weights.
+        image_size : int
+            Side of the windows in pixels; the native size of an encoder made by name.
+        seed : int
+            Of random weights.
+
+        Raises
+        ------
+        InputNotFoundError, ModelError, UnknownPluginError
+        """
+        path = BUNDLED if choice == "bundled" else Path(choice)
+        if (path / CONFIG).is_file():
+            return cls.of_model(read_config(path), path)
+        if path.is_dir():
+            return cls._trained(path / RECORD, path / WEIGHTS)
+        if path.is_file() or path.suffix == ".safetensors":
+            return cls._trained(path.with_name(RECORD), path)
+        return cls.random(os.fspath(choice), image_size=image_size, seed=seed)
+
+    @classmethod
+    def random(cls, name: str, *, image_size: int, seed: int = 0) -> FrozenEncoder:
+        """Encoder `name` of the registry with random weights, the same for the same `seed`.
+
+        Batch norms take the statistics of flames, as those of a pretrained encoder have them: random weights are the
+        control of what weights have learnt, not of a mean and a scatter.
+        """
+        import torch
+
+        from stellarfm.encoders.batch_norm import settle_norms
+
+        known = registry.options(registry.get("encoders", name))
+        options = {"image_size": image_size} if "image_size" in known else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = registry.create("encoders", name, **options)
+        settle_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
+        return cls(name, options, encoder)
+
+    @classmethod
+    def load(cls, name: str, options: dict[str, Any], weights: Path, training: dict[str, Any]) -> FrozenEncoder:
+        """Encoder `name` of the registry with the weights of a safetensors file."""
+        from stellarfm.encoders.weights import load_weights
+
+        encoder = registry.create("encoders", name, **options)
+        load_weights(encoder, weights)
+        return cls(name, options, encoder, training)
+
+    @classmethod
+    def of_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
+        """The encoder of a model directory with this configuration."""
+        try:
+            known = config["encoder"]
+            name, options, training = known["name"], known["options"], known["training"]
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"{directory / CONFIG} is incomplete or wrong ({error!r}); fit or copy the model again"
+            ) from error
+        return cls.load(name, options, directory / WEIGHTS, training)
+
+    @classmethod
+    def _trained(cls, record: Path, weights: Path) -> FrozenEncoder:
+        """What a pretraining run left."""
+        for path in (record, weights):
+            if not path.is_file():
+                raise InputNotFoundError(f"{path}: no such file; expected the output of `stellarfm pretrain`")
+        try:
+            facts = json.loads(record.read_text())
+            name, options = facts["encoder"], facts.get("options", {})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{record} names no encoder ({error!r}); expected the output of `stellarfm pretrain`"
+            ) from error
+        return cls.load(name, options, weights, facts.get("training", {}))
+
+    def rounded(self) -> FrozenEncoder:
+        """The same encoder, its weights rounded to half precision in place, as a model directory stores them."""
+        module: Any = self.module
+        module.load_state_dict(
+            {
+                name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in module.state_dict().items()
+            }
+        )
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the weights, in half precision."""
+        from stellarfm.encoders.weights import save_weights
+
+        module: Any = self.module
+        save_weights(module, path, storage="fp16")
+
+
+def _flames(channels: int, patch_size: int) -> Iterator[torch.Tensor]:
+    """Two batches of flames, as encoders see them; rendered when they are asked for. Beyond three, channels repeat."""
+    import torch
+
+    side = -(-64 // patch_size) * patch_size
+    dataset = registry.create("datasets", "flames", channels=min(channels, 3), size=side)
+    repeated = torch.arange(channels) % 3
+    for start in (0, 64):
+        images = torch.as_tensor(dataset.images(range(start, start + 64), device="cpu"))
+        yield (images[:, repeated] - 0.5) / 0.2  # as `stellarfm.contracts.PretrainingDataset` says

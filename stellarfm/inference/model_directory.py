@@ -1,0 +1,88 @@
+"""The directory of a model: plain files that are read, checked and never executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from stellarfm.exceptions import InputNotFoundError, ModelError
+from stellarfm.inference.masses.mass_table import file_sha256
+
+__all__ = ["BUNDLED", "CARD", "CONFIG", "REFERENCE", "WEIGHTS", "config_text", "read_config", "text_sha256"]
+
+CONFIG, WEIGHTS, REFERENCE, CARD = "config.json", "encoder.safetensors", "reference.fits", "README.md"
+
+SCHEMA, SCHEMA_VERSION = "stellarfm-model", 1
+
+#: The model that comes with the package.
+BUNDLED = Path(__file__).resolve().parents[1] / "data" / "model"
+
+#: Entries that a model cannot do without.
+REQUIRED = ("encoder", "readout", "scaler", "regressor", "calibration", "windows", "label_kind", "files")
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """The text of config.json, with the schema on top."""
+    return json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **config}, indent=2, allow_nan=False) + "\n"
+
+
+def text_sha256(text: str) -> str:
+    """The sha256 of config.json, which holds those of the other files: the fingerprint of a model."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_config(directory: str | os.PathLike) -> dict[str, Any]:
+    """The configuration in a model directory, after checking the files it names against their hashes.
+
+    Raises
+    ------
+    InputNotFoundError
+        If the directory does not exist.
+    ModelError
+        If a file is missing, altered, or not that of a model.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputNotFoundError(f"{directory}: no such model directory; make one with `stellarfm fit`")
+    path = directory / CONFIG
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; {directory} is no model, or an incomplete one; fit or copy it again")
+    config = _parsed(path)
+    _check_files(directory, config["files"])
+    return config
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """config.json with all required entries."""
+    try:
+        config = json.loads(path.read_text())
+        schema, version = config["schema"], config["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} is not the configuration of a model ({error!r}); fit or copy the model again"
+        ) from error
+    if schema != SCHEMA or version > SCHEMA_VERSION:
+        raise ModelError(
+            f"{path} has schema {schema!r} {version}; this stellarfm reads {SCHEMA!r} up to {SCHEMA_VERSION}"
+        )
+    missing = [key for key in REQUIRED if key not in config]
+    if missing or not (isinstance(config["files"], dict) and {WEIGHTS, REFERENCE} <= set(config["files"])):
+        raise ModelError(
+            f"{path} lacks {', '.join(missing) or 'hashes of the other files'}; fit or copy the model again"
+        )
+    return config
+
+
+def _check_files(directory: Path, hashes: dict[str, str]) -> None:
+    """Compare the two binary files with the hashes in the configuration."""
+    for name in (WEIGHTS, REFERENCE):
+        path = directory / name
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; the model is incomplete; fit or copy it again")
+        if file_sha256(path) != hashes[name]:
+            raise ModelError(
+                f"{path} was altered or damaged: its sha256 is not the one in {CONFIG}; fit or copy the model again"
+            )

@@ -1,0 +1,143 @@
+"""The HDF5 form of a MapSet: schema ``stellarfm-mapset``, version 1."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from astropy import units as u
+
+from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
+from stellarfm.maps.io.hdf5_tables import (
+    check_schema,
+    has_schema,
+    hdf5_errors,
+    read_quantity,
+    read_table,
+    read_text,
+    read_unit,
+    write_table,
+)
+from stellarfm.maps.io.missing_data import blank_zeros
+from stellarfm.maps.map_set import MapSet
+from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible
+from stellarfm.output import new_file
+
+__all__ = ["is_mapset", "read_mapset", "write_mapset"]
+
+SCHEMA = "stellarfm-mapset"
+SCHEMA_VERSION = 1
+
+#: Dataset -> (unit in memory, unit as the file spells it, whether an exact zero means missing).
+_DATASETS = {
+    "column_density": (COLUMN_UNIT, "cm-2", True),
+    "velocity": (VELOCITY_UNIT, "km / s", False),
+    "velocity_dispersion": (VELOCITY_UNIT, "km / s", True),
+}
+_OPTIONAL = {"cell_size": (u.pc, "pc", True)}
+
+
+def is_mapset(path: str | os.PathLike) -> bool:
+    """Whether `path` is an HDF5 file of this schema; never raises."""
+    return has_schema(Path(path), SCHEMA)
+
+
+def read_mapset(path: str | os.PathLike) -> MapSet:
+    """Read a map set; see `MapSet.read`."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputNotFoundError(f"{path}: no such file; check the path")
+    with hdf5_errors(path), h5py.File(path) as file:
+        check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
+        _check_complete(file, path)
+        return _located(path, _columns(file, path))
+
+
+def _located(path: Path, columns: dict) -> MapSet:
+    """Build the set; an error names the file."""
+    try:
+        return MapSet(**columns)
+    except MapError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _check_complete(file: h5py.File, path: Path) -> None:
+    for name in (*_DATASETS, "stars"):
+        if name not in file:
+            raise ReaderError(f"{path}: {name!r} is missing; expected {', '.join(_DATASETS)} and the group stars")
+
+
+def _columns(file: h5py.File, path: Path) -> dict:
+    """Everything a MapSet is made of."""
+    names = [*_DATASETS, *(name for name in _OPTIONAL if name in file)]
+    maps = {name: _read_maps(file[name], name, path) for name in names}
+    check_plausible(maps["column_density"], where=f"{path}: dataset 'column_density'")
+    return {
+        **maps,
+        "stars": read_table(file["stars"], path),
+        "pixel_scale": read_quantity(file, "pixel_scale", path, expected="pc"),
+        "depth": read_quantity(file, "depth", path, expected="pc"),
+        "mass_per_hydrogen": float(file.attrs.get("mass_per_hydrogen", MASS_PER_HYDROGEN)),
+        "label_kind": read_text(file, "label_kind") or None,
+        "simulation": read_text(file, "simulation"),
+        "provenance": read_text(file, "provenance"),
+    }
+
+
+def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
+    unit, spelling, zero_is_missing = (_DATASETS | _OPTIONAL)[name]
+    where = f"{path}: dataset {name!r}"
+    stored = read_unit(dataset.attrs.get("unit"), where, spelling)
+    if not stored.is_equivalent(unit):
+        raise UnitsError(f"{where} has unit {dataset.attrs['unit']!r}; expected {spelling!r}")
+    values = _floating(dataset, where)
+    values = blank_zeros(values, where=where) if zero_is_missing else values
+    return u.Quantity(values, stored, copy=False).to(unit, copy=False)
+
+
+def _floating(dataset: h5py.Dataset, where: str) -> np.ndarray:
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
+        raise MapError(f"{where} is no array of floating-point numbers; expected shape (N, ny, nx)")
+    return dataset[()]
+
+
+def write_mapset(mapset: MapSet, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+    """Write a map set; see `MapSet.write`."""
+    with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(_attributes(mapset))
+        for name, (_, spelling, _) in (_DATASETS | _OPTIONAL).items():
+            if (maps := getattr(mapset, name)) is not None:
+                _write_maps(file, name, maps.value, spelling)
+        _write_stars(file.create_group("stars"), mapset)
+
+
+def _attributes(mapset: MapSet) -> dict:
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "pixel_scale": mapset.pixel_scale.value,
+        "pixel_scale_unit": "pc",
+        "depth": mapset.depth.value,
+        "depth_unit": "pc",
+        "mass_per_hydrogen": mapset.mass_per_hydrogen,
+        "label_kind": mapset.label_kind or "",
+        "simulation": mapset.simulation,
+        "provenance": mapset.provenance,
+    }
+
+
+def _write_maps(file: h5py.File, name: str, values: np.ndarray, spelling: str) -> None:
+    n, ny, nx = values.shape
+    chunks = (min(16, n), ny, nx) if n else None
+    options = {"chunks": chunks, "compression": "gzip", "compression_opts": 6, "shuffle": True} if n else {}
+    file.create_dataset(name, data=values.astype(np.float32, copy=False), **options).attrs["unit"] = spelling
+
+
+def _write_stars(group: h5py.Group, mapset: MapSet) -> None:
+    """Every column; ``simulation`` only where it says more than the root attribute."""
+    stars = mapset.stars.copy(copy_data=False)
+    if np.all(np.asarray(stars["simulation"]) == mapset.simulation):
+        stars.remove_column("simulation")
+    write_table(group, stars)

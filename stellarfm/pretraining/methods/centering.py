@@ -1,0 +1,96 @@
+"""Centring of the teacher's logits: what keeps self-distillation from collapsing onto one prototype."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed, nn
+
+from stellarfm.pretraining.distributed.collectives import place, total
+
+__all__ = ["MovingMeanCentring", "SinkhornCentring", "sinkhorn_knopp"]
+
+
+def sinkhorn_knopp(logits: torch.Tensor, *, temperature: float, iterations: int = 3) -> torch.Tensor:
+    """Assign N samples to K prototypes evenly, by Sinkhorn-Knopp iterations in the log domain.
+
+    Starting from ``Q = exp(logits / temperature)``, each iteration scales Q until every prototype holds an equal share
+    of the samples, and then until every sample is assigned with total weight one (Caron et al. 2020, arXiv:2006.09882,
+    appendix A; used for the teacher in DINOv2, arXiv:2304.07193, section 4). Working with log Q does not overflow,
+    where the usual exponential form does for logits / temperature > 88.
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        Shape (N, K). With several processes, N is the local share.
+    temperature : float
+        Sharpness of the assignments.
+    iterations : int
+        Number of row-and-column scalings.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (N, K), float32 (float64 for float64 logits), rows summing to one.
+    """
+    log_q = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    for _ in range(iterations):
+        log_q = log_q - _logsumexp_over_samples(log_q)
+        log_q = log_q - torch.logsumexp(log_q, dim=1, keepdim=True)
+    return log_q.exp()
+
+
+def _logsumexp_over_samples(values: torch.Tensor) -> torch.Tensor:
+    """Log of the sum of exponentials over the samples of all processes, shape (1, K)."""
+    if place()[1] == 1:
+        return torch.logsumexp(values, dim=0, keepdim=True)
+    lowest = values.new_full((1, values.shape[1]), -torch.inf)  # a process may have no sample at all
+    largest = torch.cat([values, lowest]).amax(dim=0, keepdim=True)
+    distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
+    return largest + total((values - largest).exp().sum(dim=0, keepdim=True)).log()
+
+
+class SinkhornCentring(nn.Module):
+    """Teacher assignments by `sinkhorn_knopp`; keeps no state."""
+
+    def __init__(self, *, iterations: int = 3) -> None:
+        super().__init__()
+        self.iterations = iterations
+
+    def forward(self, logits: torch.Tensor, *, temperature: float) -> torch.Tensor:
+        """Assignments (N, K) of logits (N, K)."""
+        return sinkhorn_knopp(logits, temperature=temperature, iterations=self.iterations)
+
+
+class MovingMeanCentring(nn.Module):
+    """Teacher assignments ``softmax((logits - c) / temperature)`` with c a moving mean of past logits.
+
+    ``c <- m c + (1 - m) mean(logits)`` after use (DINO, Caron et al. 2021, arXiv:2104.14294, equation 4).
+
+    Parameters
+    ----------
+    prototypes : int
+        Number K of prototypes.
+    momentum : float
+        The weight m of the past.
+    """
+
+    centre: torch.Tensor
+
+    def __init__(self, prototypes: int, *, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("centre", torch.zeros(1, prototypes))
+
+    @torch.no_grad()
+    def forward(self, logits: torch.Tensor, *, temperature: float) -> torch.Tensor:
+        """Assignments (N, K) of logits (N, K); then moves the centre."""
+        logits = logits.float()
+        assignments = torch.softmax((logits - self.centre) / temperature, dim=1)
+        self.centre.lerp_(_mean_over_samples(logits), 1.0 - self.momentum)
+        return assignments
+
+
+def _mean_over_samples(values: torch.Tensor) -> torch.Tensor:
+    """Mean over the samples of all processes, shape (1, K)."""
+    sums = total(torch.cat([values.sum(dim=0), values.new_tensor([float(len(values))])]))
+    return (sums[:-1] / sums[-1].clamp(min=1.0)).unsqueeze(0)

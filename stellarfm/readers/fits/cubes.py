@@ -1,0 +1,58 @@
+"""Cubes in FITS: what the three axes of an image are, and its numbers in the order of the header."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from astropy.io import fits
+
+from stellarfm.maps.io.missing_data import logged_warnings
+
+__all__ = ["begins_like_fits", "cube_hdu", "cube_kind", "is_sky_axis"]
+
+_SKY = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
+
+
+def begins_like_fits(path: str | os.PathLike) -> bool:
+    """Whether a file begins like FITS, gzipped or not; never raises."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    return start == b"SIMPLE  =" or (start.startswith(b"\x1f\x8b") and ".fits" in Path(path).name.lower())
+
+
+def is_sky_axis(ctype: str) -> bool:
+    """Whether a CTYPE is that of a celestial axis."""
+    return ctype.upper().partition("-")[0].strip() in _SKY
+
+
+def long_axes(header: fits.Header) -> list[int]:
+    """FITS numbers of the axes that are longer than one pixel."""
+    return [axis for axis in range(1, header.get("NAXIS", 0) + 1) if header[f"NAXIS{axis}"] > 1]
+
+
+def cube_hdu(hdus: fits.HDUList) -> fits.ImageHDU | fits.PrimaryHDU | None:
+    """The first image, if it has three axes longer than one pixel; else None."""
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
+    return images[0] if images and len(long_axes(images[0].header)) == 3 else None
+
+
+def cube_kind(path: str | os.PathLike) -> str | None:
+    """``"ppv"`` if the first image of a FITS file is a cube with an axis on the sky, ``"ppp"`` if it is another cube.
+
+    None for everything else, and for what cannot be opened; reads headers only.
+    """
+    if not begins_like_fits(path):
+        return None
+    try:
+        with logged_warnings(str(path)), fits.open(path, memmap=True) as hdus:
+            hdu = cube_hdu(hdus)
+            if hdu is None:
+                return None
+            sky = any(is_sky_axis(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in long_axes(hdu.header))
+            return "ppv" if sky else "ppp"
+    except (OSError, fits.VerifyError, TypeError, ValueError, KeyError):
+        return None

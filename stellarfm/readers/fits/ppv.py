@@ -1,0 +1,167 @@
+"""Reader of spectral cubes: position, position, velocity; moments over the voxels that hold a line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from stellarfm.contracts import SimulationReader
+from stellarfm.exceptions import ReaderError, UnitsError
+from stellarfm.maps import GasMaps
+from stellarfm.maps.io.fits_image import open_fits, wcs_header
+from stellarfm.maps.io.gas_maps_fits import beam_of, stored_distance
+from stellarfm.maps.io.missing_data import logged_warnings
+from stellarfm.maps.units import VELOCITY_UNIT, as_length, check_plausible, clean_unit, hydrogen_column
+from stellarfm.readers.fits.cubes import cube_hdu, cube_kind
+from stellarfm.readers.fits.line_mask import noise_in_channels, noise_map
+from stellarfm.readers.fits.line_moments import Moments, line_moments
+from stellarfm.readers.fits.spectral_axis import channels_within, quantity, spectral_cube
+
+if TYPE_CHECKING:
+    from spectral_cube import SpectralCube
+
+__all__ = ["PPVReader"]
+
+
+class PPVReader(SimulationReader):
+    """Spectral cubes in FITS, as `GasMaps` of their moments; needs spectral-cube (``stellarfm[cubes]``).
+
+    A voxel counts if the two-level mask of `stellarfm.readers.fits.line_mask.signal_mask` holds it. The column density
+    is the integrated intensity times a factor that the caller names; the velocity dispersion is a standard deviation,
+    with all that broadens the line: heat, optical depth and channel width too.
+
+    Parameters
+    ----------
+    column_per_intensity : str
+        Column density for each unit of integrated intensity, ``"2e20 cm-2 / (K km/s)"``; there is no default.
+    column_species : str
+        What that column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`.
+    abundance : float
+        N(X) / N(H2) of another species.
+    distance : str
+        Overrides DISTANCE [pc] of the header.
+    brightness_unit, spectral_unit : str
+        Override BUNIT, and CUNIT of the spectral axis.
+    rest_frequency : str
+        Of the line, where the spectral axis is a frequency; overrides RESTFRQ.
+    noise : str
+        Standard deviation of one voxel, ``"0.1 K"``; else it is measured pixel by pixel.
+    line_free : str
+        Velocities without a line, ``"0 to 2 km/s, 8 to 10 km/s"``, to measure it in; else they are found.
+    """
+
+    def __init__(
+        self,
+        *,
+        column_per_intensity: str | None = None,
+        column_species: str = "H",
+        abundance: float | None = None,
+        distance: str | None = None,
+        brightness_unit: str | None = None,
+        spectral_unit: str | None = None,
+        rest_frequency: str | None = None,
+        noise: str | None = None,
+        line_free: str | None = None,
+    ) -> None:
+        self.column_per_intensity = column_per_intensity
+        self.column_species = column_species
+        self.abundance = None if abundance is None else float(abundance)
+        self.distance = distance
+        self.brightness_unit = brightness_unit
+        self.spectral_unit = spectral_unit
+        self.rest_frequency = rest_frequency
+        self.noise = noise
+        self.line_free = line_free
+
+    def can_read(self, path: Path) -> bool:
+        """Whether the first image of the file is a cube with an axis on the sky."""
+        return cube_kind(path) == "ppv"
+
+    def read(self, path: Path) -> GasMaps:
+        """Column density, velocity and dispersion of the line in `path`.
+
+        Raises
+        ------
+        InputNotFoundError, ReaderError
+            If there is no such file, it holds no cube, or spectral-cube is not installed.
+        MapError, UnitsError
+            If axes or units cannot be used, or nothing rises above the noise; the message says how to mend it.
+        """
+        with open_fits(path) as (hdus, where):
+            hdu = cube_hdu(hdus)
+            if hdu is None:
+                raise ReaderError(
+                    f"{where}: holds no cube; expected an image with two axes on the sky and a spectral one"
+                )
+            header = hdu.header
+            unit = self._brightness(header, where)
+            factor = self._factor(unit, where)
+            distance = stored_distance(header) if self.distance is None else as_length(self.distance, what="distance")
+            with logged_warnings(where):
+                options = {"spectral_unit": self.spectral_unit, "rest_frequency": self.rest_frequency}
+                cube = spectral_cube(hdu, unit, **options, where=where)
+                moments = line_moments(cube, self._noise(cube, where), where=where)
+            wcs = WCS(wcs_header(cube.wcs.celestial.to_header(), where=where))
+        meta = {"object": str(header.get("OBJECT", "")), "files": Path(where).name, **beam_of(header)}
+        return self._maps(moments, factor, wcs=wcs, distance=distance, meta=meta, where=where)
+
+    def _maps(self, moments: Moments, factor: u.Quantity, *, where: str, **rest: Any) -> GasMaps:
+        def column(intensity: u.Quantity) -> u.Quantity:
+            trace = (intensity * factor).to(u.cm**-2)
+            return hydrogen_column(trace, species=self.column_species, abundance=self.abundance)
+
+        hydrogen = column(moments.intensity)
+        check_plausible(hydrogen, where=where)
+        return GasMaps(
+            column_density=hydrogen,
+            velocity=moments.velocity,
+            velocity_dispersion=moments.dispersion,
+            column_density_error=column(moments.intensity_error),
+            velocity_error=moments.velocity_error,
+            velocity_dispersion_error=moments.dispersion_error,
+            **rest,
+        )
+
+    def _brightness(self, header: fits.Header, where: str) -> u.UnitBase:
+        text = self.brightness_unit or str(header.get("BUNIT", "")).strip()
+        if not text:
+            raise UnitsError(f"{where}: BUNIT is missing; say what the cube holds, for instance --brightness-unit K")
+        try:
+            return clean_unit(re.sub(r"\(.*\)", "", text) if text.startswith("K") else text)
+        except UnitsError as error:
+            raise UnitsError(f"{where}: BUNIT {error}; or say --brightness-unit") from error
+
+    def _factor(self, unit: u.UnitBase, where: str) -> u.Quantity:
+        """Column density over integrated intensity; no default, because it is a choice."""
+        intensity = unit * VELOCITY_UNIT
+        example = f'"2e20 cm-2 / ({unit} km/s)"'
+        if self.column_per_intensity is None:
+            raise UnitsError(
+                f"{where}: a spectral cube gives integrated intensity, no column density; name the factor between "
+                f"them, for instance --column-per-intensity {example} --column-species H2"
+            )
+        factor = quantity(self.column_per_intensity, "column per intensity", example)
+        if not (factor * intensity).unit.is_equivalent(u.cm**-2):
+            raise UnitsError(
+                f"{where}: column per intensity {self.column_per_intensity!r} times {intensity} is no column density; "
+                f"expected something like {example}"
+            )
+        return factor
+
+    def _noise(self, cube: SpectralCube, where: str) -> np.ndarray:
+        values = cube.filled_data[:].value
+        if self.noise is not None:
+            noise = quantity(self.noise, "noise", f'"0.1 {cube.unit}"')
+            if not (noise.unit.is_equivalent(cube.unit) and noise > 0):
+                raise UnitsError(f"{where}: noise {self.noise!r}; expected a positive brightness in {cube.unit}")
+            return np.full(cube.shape[1:], noise.to_value(cube.unit))
+        if self.line_free is not None:
+            channels = channels_within(self.line_free, cube.spectral_axis)
+            return noise_in_channels(values, channels, where=where)
+        return noise_map(values, where=where)

@@ -1,0 +1,101 @@
+"""Gas particles (PartType0) of HDF5 snapshots of the Gadget family, a slice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import h5py
+import numpy as np
+
+from stellarfm.readers.common.cgs import KMS, MSUN, PC
+from stellarfm.readers.common.footprint import Footprint
+from stellarfm.readers.common.options import Choices
+from stellarfm.readers.gadget.files import GadgetFiles, field, has_field
+from stellarfm.readers.yt.gas import BLOCK, MESH_FACTOR
+from stellarfm.simulations import GasBlock, GasSource, Region
+
+__all__ = ["GadgetGas"]
+
+
+class GadgetGas(GasSource):
+    """Particles with their kernels, or cells of a moving mesh as kernels of `MESH_FACTOR` times their radius.
+
+    Parameters
+    ----------
+    files : GadgetFiles
+        The snapshot.
+    lower, upper : ndarray
+        Corners of the box, pc.
+    periodic : tuple of bool
+        Axes along which particles reach across the border.
+    choices : Choices
+        ``gamma`` turns internal energy into thermal motion, unless there is a ``sound_speed``.
+    """
+
+    kind = "particles"
+
+    def __init__(
+        self,
+        files: GadgetFiles,
+        *,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        periodic: tuple[bool, ...],
+        choices: Choices,
+    ) -> None:
+        self._files, self._lower, self._upper, self._periodic = files, lower, upper, periodic
+        self._gamma, self._sound_speed = choices.gamma, choices.sound_speed
+
+    def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
+        """Particles whose kernels may reach into `regions`, each once; raises `ReaderError` if a file breaks off."""
+        if not regions:
+            return
+        footprint = Footprint(regions, lower=self._lower, upper=self._upper, wrap=self._periodic)
+        for path in self._files.paths:
+            start = 0
+            while True:
+                with self._files.open(path) as file:
+                    gas = file.get("PartType0")
+                    n = 0 if gas is None else len(field(gas, "position"))
+                    block = self._block(gas, slice(start, start + BLOCK), footprint) if start < n else None
+                if block is not None:
+                    yield block
+                start += BLOCK
+                if start >= n:
+                    break
+
+    def _block(self, gas: h5py.Group, part: slice, footprint: Footprint) -> GasBlock | None:
+        position = self._read(gas, "position", part, "length") / PC
+        size = self._size(gas, part)
+        near = footprint.overlaps(position, size)
+        if not near.any():
+            return None
+        return GasBlock(
+            position=position[near],
+            size=size[near],
+            mass=self._mass(gas, part)[near] / MSUN,
+            velocity=self._read(gas, "velocity", part, "velocity")[near] / KMS,
+            thermal=self._thermal(gas, part, near),
+        )
+
+    def _read(self, gas: h5py.Group, name: str, part: slice, dimensions: str) -> np.ndarray:
+        return self._files.in_cgs(field(gas, name), dimensions, part)
+
+    def _mass(self, gas: h5py.Group, part: slice) -> np.ndarray:
+        return self._files.masses(gas, 0, part)
+
+    def _size(self, gas: h5py.Group, part: slice) -> np.ndarray:
+        """Where the kernel ends: Gadget's and GIZMO's smoothing lengths are that radius."""
+        if has_field(gas, "smoothing length"):
+            return self._read(gas, "smoothing length", part, "length") / PC
+        volume = self._mass(gas, part) / self._read(gas, "density", part, "density")
+        return MESH_FACTOR * np.cbrt(3 / (4 * np.pi) * volume) / PC
+
+    def _thermal(self, gas: h5py.Group, part: slice, near: np.ndarray) -> np.ndarray | None:
+        """Thermal dispersion of the mean particle, sqrt(P / rho) = sqrt((gamma - 1) u), km/s."""
+        if self._sound_speed is not None:
+            return np.full(np.sum(near), self._sound_speed)
+        if not has_field(gas, "internal energy"):
+            return None
+        energy = self._read(gas, "internal energy", part, "specific energy")[near]
+        return np.sqrt((self._gamma - 1) * energy) / KMS

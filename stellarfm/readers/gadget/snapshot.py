@@ -1,0 +1,172 @@
+"""Snapshots of the Gadget family: stars of GIZMO/STARFORGE and star particles of others, with their gas."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable, vstack
+
+from stellarfm.exceptions import ReaderError
+from stellarfm.readers.common.cgs import KMS, MSUN, PC, YEAR
+from stellarfm.readers.common.options import Choices
+from stellarfm.readers.gadget.files import GadgetFiles, field
+from stellarfm.readers.gadget.gas import GadgetGas
+from stellarfm.simulations import Snapshot
+
+__all__ = ["read_gadget"]
+
+logger = logging.getLogger("stellarfm")
+
+_FORMATION = {"PartType5": ("ProtoStellarAge",), "PartType4": ("StellarFormationTime", "GFM_StellarFormationTime")}
+
+
+def read_gadget(path: Path, choices: Choices) -> Snapshot:
+    """The snapshot that `path` is, or is one file of.
+
+    Raises
+    ------
+    ReaderError
+        If it is broken, or its units or masses cannot be established.
+    """
+    files = GadgetFiles.find(path, choices.units)
+    lower, upper = _box(files)
+    stars, kind = _stars(files, choices.label_kind)
+    periodic = choices.periodicity([bool(np.all(files.box > 0))] * 3)
+    gas = None
+    if files.count(0):
+        gas = GadgetGas(files, lower=lower, upper=upper, periodic=periodic, choices=choices)
+    else:
+        logger.info("%s: holds no gas (its header counts %d gas particles)", path, files.counted(0))
+    if not len(stars):
+        logger.info("%s: holds no stars; give positions", path)
+    return Snapshot(
+        stars=stars,
+        label_kind=kind,
+        gas=gas,
+        lower=lower * u.pc,
+        upper=upper * u.pc,
+        periodic=periodic,
+        time=files.time,
+        **choices.identity(path, files.paths, code=files.code),
+    )
+
+
+def _box(files: GadgetFiles) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the box in pc; around all particles if the header has no size (open boundaries)."""
+    if np.all(files.box > 0):
+        return np.zeros(3), files.box * _length_factor(files) / PC
+    corners = [_corners(files, path) for path in files.paths]
+    lower, upper = np.min([c[0] for c in corners], axis=0), np.max([c[1] for c in corners], axis=0)
+    if not np.all(np.isfinite(upper - lower)):
+        raise ReaderError(f"{files.path}: no size of the box in the header, and no particles; nothing to read")
+    margin = 1e-6 * np.max(upper - lower) + 1e-12
+    return (lower - margin) / PC, (upper + margin) / PC
+
+
+def _length_factor(files: GadgetFiles) -> float:
+    """Code length in cgs, from the header or from any dataset of positions."""
+    for path in files.paths:
+        with files.open(path) as file:
+            groups = [group for name, group in file.items() if name.startswith("PartType") and "Coordinates" in group]
+            return files.units.factor("length", groups[0]["Coordinates"] if groups else None)
+    raise AssertionError("a snapshot has at least one file")
+
+
+def _corners(files: GadgetFiles, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    lower, upper = np.full(3, np.inf), np.full(3, -np.inf)
+    with files.open(path) as file:
+        for name in sorted(name for name in file if name in ("PartType0", "PartType4", "PartType5")):
+            dataset = field(file[name], "position")
+            for start in range(0, len(dataset), 2**20):
+                position = files.in_cgs(dataset, "length", slice(start, start + 2**20))
+                lower, upper = np.minimum(lower, position.min(0)), np.maximum(upper, position.max(0))
+    return lower, upper
+
+
+def _stars(files: GadgetFiles, label_kind: str | None) -> tuple[QTable, str | None]:
+    """Stars, or an empty table, and what their masses mean.
+
+    ``PartType5`` are sinks unless the run is comoving, where they are black holes: ``BH_Mass`` is the star,
+    ``Masses`` star and reservoir (STARFORGE; Grudic et al. 2021). ``PartType4`` are star particles, usually whole
+    populations, so their masses are of no label kind unless `label_kind` says so.
+    """
+    if not files.units.comoving and files.count(5):
+        return _sinks(files, label_kind)
+    if files.count(4):
+        if label_kind is None:
+            logger.info("%s: star particles may be whole populations; their masses get no label kind", files.path)
+        return _numbered(_tables(files, "PartType4", None)), label_kind
+    return Snapshot.no_stars, None
+
+
+def _sinks(files: GadgetFiles, label_kind: str | None) -> tuple[QTable, str | None]:
+    with files.open(files.paths[0]) as file:
+        has_stars = "PartType5" not in file or "BH_Mass" in file["PartType5"]
+    kind = label_kind or ("star" if has_stars else "sink")
+    if kind == "star" and not has_stars:
+        raise ReaderError(f"{files.path}: no BH_Mass, so no masses of stars alone; choose label_kind 'sink'")
+    table = _numbered(_tables(files, "PartType5", "BH_Mass" if kind == "star" else None))
+    massive = table["mass"] > 0
+    if not massive.all():
+        logger.info("%s: %d sinks hold no star yet and are left out", files.path, np.sum(~massive))
+    return table[massive], kind
+
+
+def _tables(files: GadgetFiles, name: str, mass: str | None) -> QTable:
+    tables = []
+    for path in files.paths:
+        with files.open(path) as file:
+            if name in file and len(file[name]):
+                tables.append(_table(files, file[name], int(name[-1]), mass))
+    return vstack(tables, metadata_conflicts="silent")
+
+
+def _table(files: GadgetFiles, group: h5py.Group, particle_type: int, mass: str | None) -> QTable:
+    """One table of stars; `mass` names the dataset to take instead of the usual one."""
+    position = files.in_cgs(field(group, "position"), "length") / PC
+    velocity = files.in_cgs(field(group, "velocity"), "velocity") / KMS
+    grams = files.masses(group, particle_type) if mass is None else files.in_cgs(group[mass], "mass")
+    table = QTable({"star": _names(group, len(position)), "mass": grams / MSUN * u.solMass})
+    for i, axis in enumerate("xyz"):
+        table[axis], table[f"v{axis}"] = position[:, i] * u.pc, velocity[:, i] * u.km / u.s
+    if "BH_Mdot" in group:
+        rate = files.in_cgs(group["BH_Mdot"], "accretion rate") * YEAR / MSUN
+        table["accretion_rate"] = rate * u.solMass / u.yr
+    return _with_age(files, group, table)
+
+
+def _names(group: h5py.Group, n: int) -> np.ndarray:
+    """Particle numbers, or the order in the file."""
+    if "ParticleIDs" not in group:
+        return np.arange(n)
+    return group["ParticleIDs"][()].astype(np.int64)
+
+
+def _numbered(table: QTable) -> QTable:
+    """The table with unique stars: repeated numbers become ``7.1``, ``7.2`` in the order of the file."""
+    if len(set(table["star"])) == len(table):
+        return table
+    seen: dict[int, int] = {}
+    names = []
+    for number in table["star"]:
+        seen[number] = seen.get(number, 0) + 1
+        names.append(f"{number}.{seen[number]}")
+    table["star"] = names
+    return table
+
+
+def _with_age(files: GadgetFiles, group: h5py.Group, table: QTable) -> QTable:
+    """Add the age; without wind particles, which TNG keeps among the stars with a formation time below zero."""
+    name = next((name for name in _FORMATION[group.name.strip("/")] if name in group), None)
+    if name is None:
+        return table
+    formed = group[name][()].astype(float)
+    now = files.time
+    if files.units.comoving:
+        table, formed = table[formed > 0], formed[formed > 0]
+    table["age"] = now - files.units.time(formed)
+    return table

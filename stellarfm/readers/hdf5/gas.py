@@ -1,0 +1,165 @@
+"""Gas in a file of the exchange form, read piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+from astropy import units as u
+
+from stellarfm.exceptions import ReaderError, SnapshotError, UnitsError
+from stellarfm.maps.io.hdf5_tables import hdf5_errors, read_text, read_unit
+from stellarfm.readers.common.extents import Extents, bounds
+from stellarfm.simulations import GasBlock, GasSource, Region
+
+__all__ = ["CHUNK", "GAS_COLUMNS", "ExchangeGas"]
+
+#: Elements of a chunk: small against a window of a large run, large against what it costs to seek one.
+CHUNK = 2**16
+
+#: Elements of a block.
+BLOCK = 2**20
+
+#: Dataset of the group gas -> (unit of a `GasBlock`, numbers an element).
+GAS_COLUMNS: dict[str, tuple[u.UnitBase, int]] = {
+    "position": (u.pc, 3),
+    "size": (u.pc, 1),
+    "mass": (u.solMass, 1),
+    "density": (u.solMass / u.pc**3, 1),
+    "velocity": (u.km / u.s, 3),
+    "thermal": (u.km / u.s, 1),
+}
+
+
+class ExchangeGas(GasSource):
+    """The group ``gas`` of a file. It keeps no file open, so that it can go to other processes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    lower, upper : Quantity
+        Corners of the box, shape (3,).
+    periodic : tuple of bool
+        Along each axis.
+
+    Raises
+    ------
+    ReaderError, UnitsError
+        If a dataset is missing, or has a wrong shape or unit.
+    """
+
+    def __init__(self, path: Path, *, lower: u.Quantity, upper: u.Quantity, periodic: Sequence[bool]) -> None:
+        self._path = path.resolve()
+        self._lower, self._upper = lower.to_value(u.pc), upper.to_value(u.pc)
+        with hdf5_errors(path), h5py.File(path) as file:
+            self.kind = _kind(file["gas"], path)
+            wrapped = np.array(periodic) & (self.kind == "particles")  # a cell never crosses the border
+            self._period = np.where(wrapped, self._upper - self._lower, 0.0)
+            names = _names(file["gas"], self.kind, path)
+            self._count = _count(file["gas"], names, path)
+            self._factors = {name: _factor(file["gas"][name], name, path) for name in names}
+
+    def __len__(self) -> int:
+        """Number of elements."""
+        return self._count
+
+    def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
+        """The chunks that overlap any of the regions; raises `ReaderError` if the file breaks off or holds nonsense."""
+        if not regions or not self._count:
+            return
+        wanted = self._extents.overlapping(regions, period=self._period)
+        for start, stop in self._extents.pieces(wanted, most=BLOCK):
+            yield self._block(start, stop)
+
+    def _block(self, start: int, stop: int) -> GasBlock:
+        columns = self._read(list(self._factors), start, stop)
+        if "density" in columns:
+            columns["mass"] = columns.pop("density") * columns["size"] ** 3
+        self._check_inside(columns["position"], start)
+        try:
+            return GasBlock(**columns)
+        except SnapshotError as error:
+            raise ReaderError(f"{self._path}: {error} (rows {start} to {stop - 1} of group 'gas')") from error
+
+    def _read(self, names: Sequence[str], start: int, stop: int) -> dict[str, np.ndarray]:
+        """Some rows of some datasets, in the units of a `GasBlock`."""
+        with hdf5_errors(self._path), h5py.File(self._path) as file:
+            return {name: file["gas"][name][start:stop].astype(float) * self._factors[name] for name in names}
+
+    def _check_inside(self, position: np.ndarray, start: int) -> None:
+        slack = 1e-6 * (self._upper - self._lower)
+        outside = np.any((position < self._lower - slack) | (position > self._upper + slack), axis=1)
+        if outside.any():
+            row = int(np.flatnonzero(outside)[0])
+            raise ReaderError(
+                f"{self._path}: gas element {start + row} at {position[row]} pc lies outside the box from "
+                f"{self._lower} to {self._upper} pc; expected box coordinates: mend 'lower', 'upper' or the positions"
+            )
+
+    @cached_property
+    def _extents(self) -> Extents:
+        """Bounding boxes from the file; where it has none, from one look at positions and sizes."""
+        with hdf5_errors(self._path), h5py.File(self._path) as file:
+            if "chunks" in file["gas"]:
+                return _stored_extents(file["gas/chunks"], self._count, self._path)
+        first = np.append(np.arange(0, self._count, CHUNK), self._count)
+        boxes = [self._bounds(start, stop) for start, stop in pairwise(first)]
+        return Extents(first, *(np.stack(corners) for corners in zip(*boxes, strict=True)))
+
+    def _bounds(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        return bounds(**self._read(["position", "size"], start, stop), kind=self.kind)
+
+
+def _kind(gas: h5py.Group, path: Path) -> str:
+    kind = read_text(gas, "kind")
+    if kind not in ("cells", "particles"):
+        raise ReaderError(f"{path}: attribute 'kind' of the group 'gas' is {kind!r}; expected 'cells' or 'particles'")
+    return kind
+
+
+def _names(gas: h5py.Group, kind: str, path: Path) -> list[str]:
+    """The datasets to read: mass, or for cells density in its place."""
+    amount = "density" if kind == "cells" and "mass" not in gas else "mass"
+    needed = ["position", "size", amount, "velocity"]
+    if missing := [name for name in needed if name not in gas]:
+        hint = "expected position, size, velocity, and mass" + (" or density" if kind == "cells" else "")
+        raise ReaderError(f"{path}: group 'gas' has no dataset {', '.join(missing)}; {hint}")
+    return needed + (["thermal"] if "thermal" in gas else [])
+
+
+def _count(gas: h5py.Group, names: list[str], path: Path) -> int:
+    """Number of elements, after checking that all datasets have as many."""
+    count = gas["position"].shape[0] if gas["position"].ndim else 0
+    for name in names:
+        expected = (count, 3) if GAS_COLUMNS[name][1] == 3 else (count,)
+        if gas[name].shape != expected or gas[name].dtype.kind not in "fiu":
+            found = f"shape {gas[name].shape} and type {gas[name].dtype}"
+            raise ReaderError(f"{path}: dataset 'gas/{name}' has {found}; expected numbers of shape {expected}")
+    return count
+
+
+def _factor(dataset: h5py.Dataset, name: str, path: Path) -> float:
+    """From the numbers in the file to those of a `GasBlock`."""
+    unit, where = GAS_COLUMNS[name][0], f"{path}: dataset 'gas/{name}'"
+    stored = read_unit(dataset.attrs.get("unit"), where, unit.to_string())
+    if not stored.is_equivalent(unit):
+        raise UnitsError(f"{where} has unit {dataset.attrs['unit']!r}; expected something like {unit.to_string()!r}")
+    return stored.to(unit)
+
+
+def _stored_extents(chunks: h5py.Group, count: int, path: Path) -> Extents:
+    """The table of chunks that the file holds; refused if it does not cover all rows."""
+    try:
+        factors = [_factor(chunks[name], "position", path) for name in ("lower", "upper")]
+        first, lower, upper = chunks["first"][()], *(chunks[name][()] for name in ("lower", "upper"))
+    except KeyError as error:
+        raise ReaderError(f"{path}: group 'gas/chunks' lacks a dataset ({error}); mend it, or leave it out") from error
+    rows = first.ndim == 1 and first[0] == 0 and first[-1] == count and np.all(np.diff(first) > 0)
+    if not rows or lower.shape != (len(first) - 1, 3) or upper.shape != lower.shape:
+        raise ReaderError(f"{path}: group 'gas/chunks' does not divide {count} rows; mend it, or leave it out")
+    return Extents(first, lower * factors[0], upper * factors[1])

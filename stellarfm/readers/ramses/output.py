@@ -1,0 +1,190 @@
+"""RAMSES outputs: their parameters, and their sinks by column name (Teyssier 2002; output format of 2024)."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from stellarfm.exceptions import InputNotFoundError, ReaderError
+from stellarfm.readers.common.cgs import KMS, MSUN, MYR, PC, YEAR
+
+__all__ = ["RamsesOutput", "is_ramses"]
+
+logger = logging.getLogger("stellarfm")
+
+#: Column of the table of stars -> column of the file, its dimensions there (m, l, t are code units), unit here in cgs.
+_SINKS: dict[str, tuple[str, str, float, u.UnitBase]] = {
+    "mass": ("msink", "m", MSUN, u.solMass),
+    **{axis: (axis, "l", PC, u.pc) for axis in "xyz"},
+    **{f"v{axis}": (f"v{axis}", "l t**-1", KMS, u.km / u.s) for axis in "xyz"},
+    "accretion_rate": ("acc_rate", "m t**-1", MSUN / YEAR, u.solMass / u.yr),
+}
+_OPTIONAL = {"vx", "vy", "vz", "accretion_rate"}
+_CODE_UNIT = re.compile(r"(m|l|t)(?:\*\*(-?\d+))?")
+
+
+def is_ramses(path: Path) -> bool:
+    """Whether `path` is the directory of a RAMSES output, or the info file in it; never raises."""
+    try:
+        return len(_info_files(path)) == 1
+    except OSError:
+        return False
+
+
+def _info_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.glob("info_?????.txt"))
+    return [path] if re.fullmatch(r"info_\d{5}\.txt", path.name) and path.is_file() else []
+
+
+@dataclass(frozen=True)
+class RamsesOutput:
+    """The text files of one output.
+
+    Attributes
+    ----------
+    folder, info : Path
+        The directory, and the info file in it.
+    parameters : dict of str to float
+        Numbers of the info file, among them ``boxlen`` (code units), ``time`` (code units), ``aexp``, ``unit_l``,
+        ``unit_d``, ``unit_t`` (cgs).
+    """
+
+    folder: Path
+    info: Path
+    parameters: dict[str, float]
+
+    @classmethod
+    def find(cls, path: Path) -> RamsesOutput:
+        """The output at `path`, its directory or info file.
+
+        Raises
+        ------
+        InputNotFoundError, ReaderError
+            If there is none, or its info file lacks units.
+        """
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: no such file; check the path")
+        found = _info_files(path)
+        if len(found) != 1:
+            raise ReaderError(f"{path}: no RAMSES output; expected a directory output_NNNNN with one info_NNNNN.txt")
+        text = found[0].read_text(errors="replace")
+        pairs = re.findall(r"^ *(\w+) *= *(\S+) *\r?\n", text, re.MULTILINE)  # whole lines: a cut number is a wrong one
+        parameters = {name: number for name, text in pairs if (number := _number(text)) is not None}
+        needed = ("boxlen", "time", "unit_l", "unit_d", "unit_t")
+        if missing := [name for name in needed if not np.isfinite(parameters.get(name, np.nan))]:
+            raise ReaderError(f"{found[0]}: {', '.join(missing)} missing; the file is cut short or not of RAMSES")
+        return cls(found[0].parent, found[0], parameters)
+
+    @property
+    def cosmological(self) -> bool:
+        """Whether the code units expand."""
+        return self.parameters.get("aexp", 1.0) < 1 or self.parameters.get("H0", 1.0) != 1
+
+    @property
+    def periodic(self) -> tuple[bool, bool, bool]:
+        """Axes without a boundary region in the namelist; all, if there is no namelist."""
+        namelist = self.folder / "namelist.txt"
+        text = namelist.read_text(errors="replace") if namelist.is_file() else ""
+        return tuple(not _bounded(text, letter) for letter in "ijk")  # type: ignore[return-value]
+
+    @property
+    def sink_file(self) -> Path | None:
+        """The list of sinks, if the output has one."""
+        files = sorted(self.folder.glob("sink_?????.csv"))
+        return files[0] if files else None
+
+    def sinks(self) -> QTable | None:
+        """The sinks: ``star``, ``mass``, position, velocity, ``age``, ``accretion_rate`` with units.
+
+        Columns are found by name in the first row, their units in the second, and checked against the box. None if
+        the output has no list of sinks.
+
+        Raises
+        ------
+        ReaderError
+            If a column is missing, in another unit, not a number, or a sink lies outside the box.
+        """
+        if self.sink_file is None:
+            return None
+        columns, units = _read_csv(self.sink_file)
+        table = QTable({"star": columns["id"].astype(np.int64)})
+        for name, (column, dimensions, scale, unit) in _SINKS.items():
+            if column not in columns and name in _OPTIONAL:
+                continue
+            self._check_unit(column, units, dimensions)
+            table[name] = columns[column] * self._scale(dimensions) / scale * unit
+        if "tform" in columns and not self.cosmological:
+            self._check_unit("tform", units, "t")
+            table["age"] = (self.parameters["time"] - columns["tform"]) * self.parameters["unit_t"] / MYR * u.Myr
+        self._check_positions(columns)
+        return table
+
+    def _scale(self, dimensions: str) -> float:
+        """A code unit in cgs, from its dimensions such as ``"l t**-1"``."""
+        length, time = self.parameters["unit_l"], self.parameters["unit_t"]
+        base = {"m": self.parameters["unit_d"] * length**3, "l": length, "t": time}
+        found = _CODE_UNIT.findall(dimensions)
+        return float(np.prod([base[letter] ** int(power or 1) for letter, power in found]))
+
+    def _check_unit(self, column: str, units: dict[str, str], dimensions: str) -> None:
+        if (given := units.get(column)) != dimensions:
+            raise ReaderError(
+                f"{self.sink_file}: column {column!r} has unit {given!r}; expected {dimensions!r} in code units"
+            )
+
+    def _check_positions(self, columns: dict[str, np.ndarray]) -> None:
+        box = self.parameters["boxlen"]
+        position = np.stack([columns[axis] for axis in "xyz"], axis=1)
+        outside = np.any((position < 0) | (position > box * (1 + 1e-9)), axis=1)
+        if outside.any():
+            raise ReaderError(
+                f"{self.sink_file}: {outside.sum()} of {len(position)} sinks lie outside the box of {box:g} code units;"
+                f" the list belongs to another output"
+            )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace("D", "E").replace("d", "e"))
+    except ValueError:
+        return None
+
+
+def _bounded(namelist: str, letter: str) -> bool:
+    """Whether a boundary region closes the axis ``i``, ``j`` or ``k``: both its bounds are the same side, -1 or +1."""
+    bounds = [
+        re.findall(rf"^\s*{letter}bound_{end}\s*=\s*([-+\d,* ]+)", namelist, re.MULTILINE | re.IGNORECASE)
+        for end in ("min", "max")
+    ]
+    numbers = [_fortran_list(found[-1]) if found else [] for found in bounds]
+    return any(low == high != 0 for low, high in zip(*numbers))
+
+
+def _fortran_list(text: str) -> list[int]:
+    """Integers of a namelist; ``3*1`` is three ones."""
+    items = [item.strip().rpartition("*") for item in text.split(",") if item.strip()]
+    return [int(value) for repeat, _, value in items for _ in range(int(repeat or 1))]
+
+
+def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Columns and their units, by name."""
+    with path.open(newline="", errors="replace") as file:
+        rows = [[cell.strip(" #\t") for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    if len(rows) < 2 or not {"id", "msink", *"xyz"} <= set(rows[0]):
+        raise ReaderError(f"{path}: no row of column names with id, msink, x, y, z and a row of units; it is cut short")
+    names, units, *records = rows
+    if ragged := [number for number, record in enumerate(records, start=3) if len(record) != len(names)]:
+        raise ReaderError(f"{path}: line {ragged[0]} has not {len(names)} columns; the file is cut short")
+    try:
+        values = np.array(records, dtype=float).reshape(-1, len(names))
+    except ValueError as error:
+        raise ReaderError(f"{path}: not all values are numbers ({error})") from error
+    return dict(zip(names, values.T)), dict(zip(names, units))

@@ -1,0 +1,181 @@
+"""Gas of a yt dataset, piece by piece: cells of a mesh, or particles with smoothing lengths."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stellarfm.exceptions import ReaderError
+from stellarfm.readers.common.cgs import KMS, MSUN, PC
+from stellarfm.readers.common.footprint import Footprint
+from stellarfm.readers.yt.session import quiet_yt
+from stellarfm.simulations import GasBlock, GasSource, Region
+
+__all__ = ["MESH_FACTOR", "YTCells", "YTParticles"]
+
+#: Elements of a block.
+BLOCK = 2**20
+
+#: A moving-mesh cell is spread over a kernel of this many radii of a sphere of its volume, as yt does for Arepo.
+MESH_FACTOR = 2.0
+
+_VELOCITY = tuple(("gas", f"velocity_{axis}") for axis in "xyz")
+_CELL_FIELDS = (("gas", "density"), *_VELOCITY)
+_PRESSURE = ("gas", "pressure")
+
+
+class _YTGas(GasSource):
+    """What both kinds share: one pass over the chunks that yt makes of the files.
+
+    Parameters
+    ----------
+    dataset
+        An indexed yt dataset.
+    path : Path
+        For messages.
+    sound_speed : float, optional
+        Isothermal speed of sound, km/s, for outputs without pressure.
+    """
+
+    def __init__(self, dataset: Any, *, path: Path, sound_speed: float | None = None) -> None:
+        self._dataset, self._path, self._sound_speed = dataset, path, sound_speed
+        self._lower = dataset.domain_left_edge.to_value("cm") / PC
+        self._upper = dataset.domain_right_edge.to_value("cm") / PC
+        self._chunking = _limit_chunks(dataset.index)
+
+    def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
+        """Elements in or near `regions`, each once; raises `ReaderError` if the files break off."""
+        if not regions:
+            return
+        footprint = Footprint(regions, lower=self._lower, upper=self._upper, wrap=self._wrap())
+        with quiet_yt(self._path):
+            chunks = iter(self._source(regions).chunks([], "io", **self._chunking))
+        while True:
+            with quiet_yt(self._path):
+                chunk = next(chunks, None)
+                block = None if chunk is None else self._block(chunk, footprint)
+            if chunk is None:
+                return
+            if block is not None:
+                yield from (block[start : start + BLOCK] for start in range(0, len(block), BLOCK))
+
+    def _wrap(self) -> tuple[bool, ...]:
+        return (False,) * 3
+
+    @abstractmethod
+    def _source(self, regions: Sequence[Region]) -> Any:
+        """The yt data container to walk through."""
+
+    @abstractmethod
+    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
+        """The elements of a chunk that may overlap a region; None if there are none."""
+
+    def _thermal(self, n: int, values: Any, density: np.ndarray, near: np.ndarray) -> np.ndarray | None:
+        """One-dimensional thermal dispersion sqrt(P / rho), whatever gamma and the mean molecular weight; km/s."""
+        if self._sound_speed is not None:
+            return np.full(n, self._sound_speed)
+        if _PRESSURE not in self._dataset.derived_field_list:
+            return None
+        pressure = values[_PRESSURE].to_value("g/cm/s**2")[near]
+        return np.sqrt(np.maximum(pressure, 0) / density) / KMS
+
+
+def _limit_chunks(index: Any) -> dict[str, str]:
+    """Make yt bundle no more grids than fit a block, and the options that make it do so.
+
+    By itself it takes up to a thousand grids a chunk, however large: 10^8 cells and more.
+    """
+    if not hasattr(index, "_grid_chunksize"):
+        return {}  # octrees and particles come a file, or a fixed number, at a time
+    cells = np.asarray(index.grid_dimensions).prod(axis=1).mean()
+    index._grid_chunksize = max(1, int(BLOCK / cells))
+    return {"chunk_sizing": "old"}
+
+
+class YTCells(_YTGas):
+    """Leaf cells of a mesh.
+
+    One pass over the smallest box around all regions; what is far from each of them is dropped chunk by chunk, before
+    its gas is read where a whole chunk is far.
+    """
+
+    kind = "cells"
+
+    def _source(self, regions: Sequence[Region]) -> Any:
+        """The box around the regions; yt selects cells by their centres, hence the margin of a coarsest cell."""
+        dataset = self._dataset
+        coarsest = (self._upper - self._lower) / np.asarray(dataset.domain_dimensions)
+        lower = np.maximum(np.min([region.lower for region in regions], axis=0) - coarsest, self._lower)
+        upper = np.minimum(np.max([region.upper for region in regions], axis=0) + coarsest, self._upper)
+        if np.all(upper - lower >= self._upper - self._lower):
+            return dataset.all_data()
+        corners = dataset.arr(np.stack([lower, upper]) * PC, "cm")
+        return dataset.region(corners.mean(axis=0), *corners)
+
+    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
+        position, width = chunk.fcoords.to_value("cm") / PC, chunk.fwidth.to_value("cm") / PC
+        self._check_cubes(width)
+        near = footprint.overlaps(position, width[:, 0] / 2)
+        if not near.any():
+            return None
+        fields = [*_CELL_FIELDS, *({_PRESSURE} & set(self._dataset.derived_field_list))]
+        chunk.get_data(fields)
+        density = chunk["gas", "density"].to_value("g/cm**3")[near]
+        size = width[near, 0]
+        return GasBlock(
+            position=position[near],
+            size=size,
+            mass=density * (size * PC) ** 3 / MSUN,
+            velocity=np.stack([chunk[name].to_value("cm/s")[near] for name in _VELOCITY], axis=1) / KMS,
+            thermal=self._thermal(len(size), chunk, density, near),
+        )
+
+    def _check_cubes(self, width: np.ndarray) -> None:
+        if len(width) and not np.allclose(width, width[:, :1], rtol=1e-6, atol=0):
+            sides = " x ".join(f"{side:.4g}" for side in width[0])
+            raise ReaderError(f"{self._path}: its cells are no cubes ({sides} pc); expected equal sides: resample it")
+
+
+class YTParticles(_YTGas):
+    """Gas particles of a yt dataset, through its type `particle_type`."""
+
+    kind = "particles"
+
+    def __init__(self, dataset: Any, *, path: Path, particle_type: str, sound_speed: float | None = None) -> None:
+        super().__init__(dataset, path=path, sound_speed=sound_speed)
+        self._type = particle_type
+
+    def _wrap(self) -> tuple[bool, ...]:
+        return tuple(bool(periodic) for periodic in self._dataset.periodicity)
+
+    def _source(self, regions: Sequence[Region]) -> Any:
+        """Everything: how far a particle reaches is known only after it is read."""
+        return self._dataset.all_data()
+
+    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
+        position = chunk[self._type, "particle_position"].to_value("cm") / PC
+        if not len(position):
+            return None
+        size = self._size(chunk)
+        near = footprint.overlaps(position, size)
+        if not near.any():
+            return None
+        density = chunk[self._type, "density"].to_value("g/cm**3")[near]
+        return GasBlock(
+            position=position[near],
+            size=size[near],
+            mass=chunk[self._type, "particle_mass"].to_value("g")[near] / MSUN,
+            velocity=chunk[self._type, "particle_velocity"].to_value("cm/s")[near] / KMS,
+            thermal=self._thermal(len(density), chunk, density, near),
+        )
+
+    def _size(self, chunk: Any) -> np.ndarray:
+        """Radius where the kernel ends: the smoothing length of yt, or from the volume of a cell."""
+        if (self._type, "smoothing_length") in self._dataset.derived_field_list:
+            return chunk[self._type, "smoothing_length"].to_value("cm") / PC
+        mass, density = chunk[self._type, "particle_mass"], chunk[self._type, "density"]
+        return MESH_FACTOR * np.cbrt((3 / (4 * np.pi)) * (mass / density).to_value("cm**3")) / PC

@@ -1,0 +1,97 @@
+"""The footprint of a cubic cell, for lines of sight along the axes and for any other. Compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from stellarfm.simulations.deposition.cell_edges import cube_by_edges, is_general
+from stellarfm.simulations.deposition.cell_faces import cube_by_faces
+from stellarfm.simulations.deposition.footprint import NOWHERE, Pixels, covered, shadow
+
+__all__ = ["aligned_cube", "oblique_cube"]
+
+#: Overlaps of fewer pixels come from rounding.
+_TOUCH = 1e-11
+
+
+@njit(cache=True, nogil=True)
+def overlap(centre: float, half: float, low: float, high: float) -> float:
+    """Length of [centre - half, centre + half] inside [low, high]; 0 where only rounding makes them meet."""
+    inside = min(centre + half, high) - max(centre - half, low)
+    return inside if inside > _TOUCH else 0.0
+
+
+@njit(cache=True, nogil=True)
+def aligned_cube(
+    share: np.ndarray, line: np.ndarray, x: float, y: float, depth: float, half: float, half_depth: float
+) -> Pixels:
+    """A cell whose faces are along the sides of the window: overlap lengths, multiplied.
+
+    Parameters
+    ----------
+    share, line : ndarray
+        Shapes (pixels, pixels) and (pixels + 1,).
+    x, y, depth : float
+        Centre of the cell.
+    half : float
+        Half its side.
+    half_depth : float
+        Half the depth of the window.
+    """
+    i0, i1 = covered(x, half, len(share))
+    j0, j1 = covered(y, half, len(share))
+    part = overlap(depth, half, -half_depth, half_depth) / (8 * half * half * half)
+    if part == 0 or i0 >= i1 or j0 >= j1:
+        return NOWHERE
+    for j in range(j0, j1):
+        line[j] = overlap(y, half, j, j + 1)
+    for i in range(i0, i1):
+        row = part * overlap(x, half, i, i + 1)
+        for j in range(j0, j1):
+            share[i, j] = row * line[j]
+    return i0, i1, j0, j1
+
+
+@njit(cache=True, nogil=True)
+def oblique_cube(
+    share: np.ndarray,
+    line: np.ndarray,
+    polygons: np.ndarray,
+    x: float,
+    y: float,
+    depth: float,
+    half: float,
+    half_depth: float,
+    frame: np.ndarray,
+    edges: np.ndarray,
+) -> Pixels:
+    """A cell seen from any side: by its edges, or by its faces where the window's depth cuts it or one is near edge-on.
+
+    Parameters
+    ----------
+    share, line, x, y, depth, half, half_depth
+        As in `aligned_cube`.
+    polygons : ndarray
+        Shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
+    frame : ndarray
+        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+    edges : ndarray
+        Those of `frame`, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
+    """
+    half_x, half_y, half_z = half * shadow(frame, 0), half * shadow(frame, 1), half * shadow(frame, 2)
+    low, high = -half_depth - depth, half_depth - depth
+    i0, i1 = covered(x, half_x, len(share))
+    j0, j1 = covered(y, half_y, len(share))
+    if i0 >= i1 or j0 >= j1 or low >= half_z or high <= -half_z:
+        return NOWHERE
+    whole = low <= -half_z and high >= half_z
+    inside = i0 <= x - half_x and x + half_x <= i0 + 1 and j0 <= y - half_y and y + half_y <= j0 + 1
+    if whole and inside:
+        share[i0, j0] = 1
+        return i0, i0 + 1, j0, j0 + 1
+    if whole and is_general(frame):
+        cube_by_edges(share, line, i0, i1, j0, j1, x, y, half, edges, shadow(frame, 1))
+    else:
+        cube_by_faces(share, polygons, i0, i1, j0, j1, x, y, half, frame, max(low, -half_z), min(high, half_z))
+    return i0, i1, j0, j1
