@@ -40,9 +40,9 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stellarfm.encoders.batch_norm import settle_norms
+from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.evaluation.baselines import statistics_boosting
-from stellarfm.evaluation.benchmark import thin
+from stellarfm.evaluation.benchmark import subsample_windows
 from stellarfm.evaluation.mass_probe import rounded_scales
 from stellarfm.evaluation.metrics import r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
@@ -109,7 +109,7 @@ class Windows:
 def read_windows(options: argparse.Namespace) -> Windows:
     """The windows of all clouds, thinned as asked for."""
     mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
-    return Windows(thin(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
+    return Windows(subsample_windows(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
 
 
 def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fold]:
@@ -152,9 +152,9 @@ def sources_of_encoders(
 ) -> Iterator[tuple[str, str, list[Callable[[], Any]]]]:
     """Every kind of weights, and random ones of its architecture: name, name of the random ones, a maker a seed."""
     side = windows.mapset.column_density.shape[-1]
-    names = {label: FrozenEncoder.find(folders[0], image_size=side).name for label, *folders in options.runs}
+    names = {label: FrozenEncoder.resolve(folders[0], image_size=side).name for label, *folders in options.runs}
     for label, *folders in options.runs:
-        makers = [lambda f=f: FrozenEncoder.find(f, image_size=side).module for f in folders]
+        makers = [lambda f=f: FrozenEncoder.resolve(f, image_size=side).module for f in folders]
         yield label, f"{names[label]}, random weights", makers
     for name in dict.fromkeys(names.values()) or ["dinov2-vit-nano8"]:
         seeds = range(options.random_seeds)
@@ -186,7 +186,7 @@ def random_efficientnet(seed: int) -> EfficientNetLite0:
 def settled(encoder: Any) -> Any:
     """`encoder` for use, its batch norms with the statistics of flames."""
     encoder.train()
-    settle_norms(encoder, flames().split(64))
+    calibrate_batch_norms(encoder, flames().split(64))
     return encoder.eval()
 
 
@@ -212,9 +212,11 @@ def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool =
     for name, (count, options) in HEADS.items():
         # A second whitening of whitened components is a rotation: it changes no distance.
         head = MassRegressor(n_components=None, **options).fit(Z[fold.train, :count], mass, stars=stars)
-        found[name] = head.consult(Z[fold.test, :count]).value
+        found[name] = head.predict_log_mass(Z[fold.test, :count]).value
     if boosting:
-        found["boosting"] = statistics_boosting().regressor.fit(X[fold.train], mass).consult(X[fold.test]).value
+        found["boosting"] = (
+            statistics_boosting().regressor.fit(X[fold.train], mass).predict_log_mass(X[fold.test]).value
+        )
     return found
 
 
@@ -223,7 +225,7 @@ def joined(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> n
     both = np.concatenate([X, beside], axis=1)
     head = MassRegressor(head="kernel", n_components=EACH, blocks=(X.shape[1], beside.shape[1]))
     head.fit(both[fold.train], windows.mass[fold.train], stars=windows.stars[fold.train])
-    return head.consult(both[fold.test]).value
+    return head.predict_log_mass(both[fold.test]).value
 
 
 def told(

@@ -77,11 +77,13 @@ def prepare(options: argparse.Namespace) -> None:
     ]
     subprocess.run([*command, "--python-version", "3.12", "--implementation", "cp", *platforms, *named], check=True)
     if options.maps:
-        from stellarfm.evaluation.benchmark import thin
+        from stellarfm.evaluation.benchmark import subsample_windows
         from stellarfm.maps import MapSet
 
         # Four windows a star are all that the probe takes.
-        thin(MapSet.concatenate([MapSet.read(path) for path in options.maps]), per_star=4).write(CARRIED / "probe.h5")
+        subsample_windows(MapSet.concatenate([MapSet.read(path) for path in options.maps]), per_star=4).write(
+            CARRIED / "probe.h5"
+        )
     size = sum(path.stat().st_size for path in CARRIED.rglob("*") if path.is_file())
     print(f"{CARRIED}: {size / 2**20:.1f} MiB to carry (the working tree travels too; 64 MiB in all)")
 

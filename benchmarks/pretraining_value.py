@@ -69,7 +69,7 @@ def told(Z: np.ndarray, fold: Fold, windows: Windows, head: str) -> np.ndarray:
     options = HEADS[head][1]
     mass, stars = windows.mass[fold.train], windows.stars[fold.train]
     fitted = MassRegressor(n_components=None, **options).fit(Z[fold.train], mass, stars=stars)
-    return fitted.consult(Z[fold.test]).value
+    return fitted.predict_log_mass(Z[fold.test]).value
 
 
 def flame_directions(encoder: Any) -> PCA:

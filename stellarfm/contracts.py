@@ -158,7 +158,7 @@ class PretrainingMethod(ABC):
     the module that `build` returns, so that one state dictionary holds the whole state of a run.
 
     With several devices each has its share of a batch, and `generator` is then a
-    `stellarfm.pretraining.distributed.random.SharedGenerator`: whoever draws through
+    `stellarfm.pretraining.distributed.random.ShardedGenerator`: whoever draws through
     `stellarfm.pretraining.distributed.random` gets the views that one device would have made.
 
     Attributes

@@ -113,14 +113,14 @@ def _read(path: Path, settings: ProjectionSettings) -> Snapshot:
         reader=settings.reader,
         options=settings.reader_options,
         simulation=settings.simulation,
-        label_kind=settings.mass_kind if settings.positions is None else None,
+        label_kind=settings.label_kind if settings.positions is None else None,
     )
 
 
 def _selected(snapshot: Snapshot, settings: ProjectionSettings, path: Path) -> Snapshot:
     """The snapshot with the stars that count."""
     if settings.positions is not None:
-        kind = settings.mass_kind if "mass" in settings.positions.colnames else None
+        kind = settings.label_kind if "mass" in settings.positions.colnames else None
         return replace(snapshot, stars=settings.positions, label_kind=kind)
     if settings.minimum_mass is None or not len(snapshot.stars):
         return snapshot

@@ -14,7 +14,7 @@ from astropy.table import QTable
 
 from stellarfm import __version__
 from stellarfm.exceptions import SnapshotError, UnitsError
-from stellarfm.maps.units import as_length
+from stellarfm.maps.units import parse_length
 
 __all__ = ["ProjectionSettings"]
 
@@ -31,7 +31,7 @@ class ProjectionSettings:
         Its options.
     simulation : str, optional
         Name of the run, in place of the reader's: one for all its snapshots, since they share their stars.
-    mass_kind : {"sink", "star"}, optional
+    label_kind : {"sink", "star"}, optional
         What masses must mean; readers that can choose are told.
     minimum_mass : str, optional
         Stars below are left out, ``"0.08 solMass"``.
@@ -49,7 +49,7 @@ class ProjectionSettings:
     reader: str | None = None
     reader_options: Mapping[str, Any] = field(default_factory=dict)
     simulation: str | None = None
-    mass_kind: str | None = None
+    label_kind: str | None = None
     minimum_mass: str | None = None
     positions: QTable | None = None
     width: str = "0.5 pc"
@@ -65,9 +65,9 @@ class ProjectionSettings:
         """Refuse what no snapshot could satisfy, before any is read."""
         for name in ("width", "depth"):
             if getattr(self, name) is not None:
-                as_length(getattr(self, name), what=name)
-        if self.mass_kind not in (None, "sink", "star"):
-            raise SnapshotError(f"mass kind {self.mass_kind!r}; expected 'sink' or 'star'")
+                parse_length(getattr(self, name), what=name)
+        if self.label_kind not in (None, "sink", "star"):
+            raise SnapshotError(f"mass kind {self.label_kind!r}; expected 'sink' or 'star'")
         if self.minimum_mass is not None and self.positions is not None:
             raise SnapshotError("a minimum mass and positions were given; positions are taken as they are")
         self.least_mass()

@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
     from stellarfm.inference import Readout, StellarModel
-    from stellarfm.inference.masses.defaults import POOLING, usual_regressor
+    from stellarfm.inference.masses.defaults import POOLING, default_regressor
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         "block_weights": args.weights,
         "head": args.head,
     }
-    regressor = usual_regressor().set_params(**{name: value for name, value in asked.items() if value is not None})
+    regressor = default_regressor().set_params(**{name: value for name, value in asked.items() if value is not None})
     model = StellarModel.fit(
         mapset,
         encoder=args.encoder,

@@ -53,7 +53,9 @@ def _add_windows(group: Any) -> None:
 def _add_stars(group: Any) -> None:
     group.add_argument("--positions", type=Path, metavar="TABLE", help="x, y, z of windows, in place of the stars")
     group.add_argument("--minimum-mass", metavar='"0.08 solMass"', help="leave lighter stars out")
-    group.add_argument("--mass-kind", choices=("sink", "star"), help="all that was accreted, or the star alone")
+    group.add_argument(
+        "--mass-kind", dest="label_kind", choices=("sink", "star"), help="all that was accreted, or the star alone"
+    )
     group.add_argument("--simulation", metavar="NAME", help="name of the run (default: what the reader says)")
 
 
@@ -89,7 +91,7 @@ def _settings(args: argparse.Namespace) -> ProjectionSettings:
     from stellarfm.batch import ProjectionSettings
     from stellarfm.readers.tables import read_positions
 
-    same = ("reader", "simulation", "mass_kind", "minimum_mass", "width", "depth", "pixels", "axes", "directions")
+    same = ("reader", "simulation", "label_kind", "minimum_mass", "width", "depth", "pixels", "axes", "directions")
     return ProjectionSettings(
         reader_options=_reader_options(args.reader_option),
         positions=None if args.positions is None else read_positions(args.positions),

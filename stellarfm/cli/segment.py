@@ -37,12 +37,12 @@ def run(args: argparse.Namespace) -> None:
     """Read field and model, segment, write."""
     from stellarfm.inference import StellarModel
     from stellarfm.inference.masses.mass_table import record_inputs
-    from stellarfm.maps.units import as_length
+    from stellarfm.maps.units import parse_length
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
     maps, model = read_field(args), StellarModel.load(args.model)
-    scale = as_length(args.pixel_scale, what="pixel scale") if args.pixel_scale else None
+    scale = parse_length(args.pixel_scale, what="pixel scale") if args.pixel_scale else None
     segmentation = model.segment(maps, segments=args.segments, pixel_scale=scale, seed=args.seed)
     record_inputs(segmentation.meta, field_paths(args))
     segmentation.write(args.output, overwrite=args.overwrite)

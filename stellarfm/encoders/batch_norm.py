@@ -11,11 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
-__all__ = ["settle_norms"]
+__all__ = ["calibrate_batch_norms"]
 
 
 @torch.no_grad()
-def settle_norms(encoder: Encoder, batches: Iterable[torch.Tensor]) -> None:
+def calibrate_batch_norms(encoder: Encoder, batches: Iterable[torch.Tensor]) -> None:
     """Give all batch norms of `encoder` that are in training mode the mean statistics of `batches`; others keep theirs.
 
     New batch norms have the statistics 0 and 1, which fit no images. Encoders of random weights are to be compared, and

@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.regression import LogMass, MassRegressor
+from stellarfm.inference.masses.regression import MassPrediction, MassRegressor
 from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ __all__ = [
     "EncoderFeatures",
     "LogMassRegressor",
     "Method",
-    "Nothing",
-    "Statistics",
+    "NoFeatures",
+    "RadialStatistics",
+    "default_methods",
+    "encoder_baselines",
     "mean_of_training",
-    "readings",
     "statistics_boosting",
-    "usual_methods",
 ]
 
 
@@ -59,20 +59,20 @@ class LogMassRegressor(RegressorMixin, BaseEstimator):
         self.regressor_ = clone(self.regressor).fit(X, np.log10(mass))
         return self
 
-    def consult(self, X: np.ndarray) -> LogMass:
+    def predict_log_mass(self, X: np.ndarray) -> MassPrediction:
         """Predicted log10 mass of each row; spread and distance are zero."""
         value = self.regressor_.predict(X)
-        return LogMass(value, np.zeros_like(value), np.zeros_like(value))
+        return MassPrediction(value, np.zeros_like(value), np.zeros_like(value))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Masses in solMass, shape (Q,)."""
-        return 10 ** self.consult(X).value
+        return 10 ** self.predict_log_mass(X).value
 
 
-class Nothing:
+class NoFeatures:
     """No features: one column of zeros."""
 
-    def fit(self, windows: MapSet) -> Nothing:
+    def fit(self, windows: MapSet) -> NoFeatures:
         """Learn nothing."""
         return self
 
@@ -81,7 +81,7 @@ class Nothing:
         return np.zeros((len(windows), 1))
 
 
-class Statistics(Nothing):
+class RadialStatistics(NoFeatures):
     """The 36 hand-made statistics; nothing to learn."""
 
     def transform(self, windows: MapSet) -> np.ndarray:
@@ -120,20 +120,20 @@ class EncoderFeatures:
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to predict masses: features (`fit`, `transform` of a MapSet) and a regressor (`fit`, `consult`).
+    """A named way to predict masses: features (`fit`, `transform`) and a regressor (`fit`, `predict_log_mass`).
 
     Methods that share one `features` object are computed from the same features; `columns` says which of them to use.
     """
 
     name: str
-    features: Nothing | EncoderFeatures
+    features: NoFeatures | EncoderFeatures
     regressor: LogMassRegressor | MassRegressor
     columns: slice = field(default_factory=lambda: slice(None))
 
 
 def mean_of_training() -> Method:
     """The mean log10 mass of the training windows, whatever the map shows: R2 of zero, or less where clouds differ."""
-    return Method("mean of the training stars", Nothing(), LogMassRegressor(DummyRegressor()))
+    return Method("mean of the training stars", NoFeatures(), LogMassRegressor(DummyRegressor()))
 
 
 def statistics_boosting(*, seed: int = 0) -> Method:
@@ -144,10 +144,10 @@ def statistics_boosting(*, seed: int = 0) -> Method:
     trees = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=150, max_leaf_nodes=8, min_samples_leaf=30, early_stopping=False, random_state=seed
     )
-    return Method("hand-made statistics + gradient boosting", Statistics(), LogMassRegressor(trees))
+    return Method("hand-made statistics + gradient boosting", RadialStatistics(), LogMassRegressor(trees))
 
 
-def readings(
+def encoder_baselines(
     name: str,
     encoder: Encoder,
     *,
@@ -186,7 +186,7 @@ def readings(
     return [Method(f"{name}: {' + '.join(readout.pooling)}", features, whole), *parts]
 
 
-def usual_methods(
+def default_methods(
     encoder: FrozenEncoder,
     *,
     pixels: int,
@@ -210,7 +210,7 @@ def usual_methods(
     methods = {
         method.name: method
         for kind, one in compared.items()
-        for method in readings(
+        for method in encoder_baselines(
             f"{one.name}, {kind}", one.module, side=pixels, scaler=scaler, readout=readout, regressor=regressor
         )
     }

@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import QTable, vstack
 from tqdm import tqdm
 
-from stellarfm.evaluation.baselines import Method, usual_methods
+from stellarfm.evaluation.baselines import Method, default_methods
 from stellarfm.evaluation.metrics import coverage, r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.exceptions import MapError
@@ -32,7 +32,7 @@ __all__ = [
     "held_out_masses",
     "run_benchmark",
     "score_table",
-    "thin",
+    "subsample_windows",
 ]
 
 #: Probabilities of the intervals.
@@ -86,14 +86,17 @@ def benchmark_model(
     quiet : bool
         Show no progress bar.
     """
-    windows = thin(windows, per_star=QUICK_WINDOWS) if quick else windows
+    windows = subsample_windows(windows, per_star=QUICK_WINDOWS) if quick else windows
     pixels = windows.column_density.shape[-1]
     if encoder is not None:
-        methods, calibration_by = usual_methods(FrozenEncoder.find(encoder, image_size=pixels), pixels=pixels), "star"
+        methods, calibration_by = (
+            default_methods(FrozenEncoder.resolve(encoder, image_size=pixels), pixels=pixels),
+            "star",
+        )
     else:
         model = model or StellarModel.load()
         calibration_by = model.calibration_by
-        methods = usual_methods(
+        methods = default_methods(
             model.encoder, pixels=pixels, scaler=model.scaler, readout=model.readout, regressor=model.regressor
         )
     return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
@@ -204,13 +207,13 @@ def _relearned(method: Method, train: MapSet) -> Callable[[np.ndarray], np.ndarr
     """Features behind a scaler that saw the kept windows only, computed once for all methods that share them."""
     known: dict[bytes, np.ndarray] = {}
 
-    def relearn(kept: np.ndarray) -> np.ndarray:
+    def refit_features(kept: np.ndarray) -> np.ndarray:
         key = np.asarray(kept).tobytes()
         if key not in known:
             known[key] = copy(method.features).fit(train[kept]).transform(train)
         return known[key]
 
-    return relearn
+    return refit_features
 
 
 def _with_masses(
@@ -235,10 +238,12 @@ def _with_masses(
         stars=train.groups,
         simulations=np.asarray(train.stars["simulation"]).astype(str),
         by=unit,
-        relearn=(lambda kept: relearned(kept)[:, method.columns]) if relearned else None,
+        refit_features=(lambda kept: relearned(kept)[:, method.columns]) if relearned else None,
     )
     conformal = StarConformal().fit(found.residual, found.spread, stars=train.groups)
-    said = method.regressor.fit(X[:, method.columns], mass, stars=train.groups).consult(unseen[:, method.columns])
+    said = method.regressor.fit(X[:, method.columns], mass, stars=train.groups).predict_log_mass(
+        unseen[:, method.columns]
+    )
     table["mass"] = 10**said.value * u.solMass
     for level in LEVELS:
         lower, upper = conformal.interval(level, said.spread)
@@ -309,7 +314,7 @@ def compare(predictions: QTable, method: str) -> QTable:
     return QTable(rows=rows) if rows else QTable(names=names)
 
 
-def thin(windows: MapSet, *, per_star: int, seed: int = 0) -> MapSet:
+def subsample_windows(windows: MapSet, *, per_star: int, seed: int = 0) -> MapSet:
     """At most `per_star` windows of each star, drawn at random, in their order: a quick look, not a result."""
     order = np.random.default_rng(seed).permutation(len(windows))
     groups = windows.groups[order]

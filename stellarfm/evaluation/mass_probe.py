@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stellarfm.evaluation.benchmark import thin
+from stellarfm.evaluation.benchmark import subsample_windows
 from stellarfm.evaluation.metrics import score
 from stellarfm.evaluation.splits import Fold, split
 from stellarfm.exceptions import MapError, ModelError
@@ -48,7 +48,7 @@ class MassProbe:
     def __init__(self, windows: MapSet, *, per_star: int = 4, n_folds: int = 5, seed: int = 0) -> None:
         if windows.label_kind is None:
             raise MapError("these windows have no masses; a probe needs a map set with a label kind and masses")
-        self.windows = thin(windows, per_star=per_star, seed=seed)
+        self.windows = subsample_windows(windows, per_star=per_star, seed=seed)
         self.readout = Readout(pooling=("class", "rings", "zooms"))
         simulations = np.unique(np.asarray(windows.stars["simulation"]).astype(str))
         self.folds = {"star": split(self.windows, "star", n_folds=n_folds)}
@@ -109,7 +109,7 @@ class MassProbe:
             if not np.isfinite(values).all() or not np.ptp(values[fold.train], axis=0).any():
                 return float("nan")
             head = MassRegressor().fit(values[fold.train], self.mass[fold.train], stars=self.stars[fold.train])
-            predicted[fold.test] = head.consult(values[fold.test]).value
+            predicted[fold.test] = head.predict_log_mass(values[fold.test]).value
         return score(np.log10(self.mass), predicted, self.stars).r2
 
 

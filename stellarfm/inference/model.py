@@ -22,12 +22,12 @@ from stellarfm.exceptions import ModelError, StellarFMError
 from stellarfm.inference.encoding.features import Readout, extract_patches
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.conformal import StarConformal
-from stellarfm.inference.masses.defaults import usual_readout, usual_regressor
+from stellarfm.inference.masses.defaults import default_readout, default_regressor
 from stellarfm.inference.masses.estimation import estimate_windows, mass_range
 from stellarfm.inference.masses.fitting import Learner, check_labels
 from stellarfm.inference.masses.mass_table import build_date, file_sha256
-from stellarfm.inference.masses.out_of_distribution import familiar_distance
-from stellarfm.inference.masses.reference_set import Reference
+from stellarfm.inference.masses.out_of_distribution import ood_threshold
+from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.masses.regression import MassRegressor
 from stellarfm.inference.model_directory import (
     BUNDLED,
@@ -89,7 +89,7 @@ class StellarModel:
     readout: Readout
     regressor: MassRegressor
     intervals: StarConformal
-    reference: Reference
+    reference: ReferenceSet
     pixels: int
     pixel_scale: u.Quantity
     depth: u.Quantity
@@ -117,7 +117,7 @@ class StellarModel:
         mapset : MapSet
             Windows of stars of known mass, of one label kind; several sets are joined by `MapSet.concatenate`.
         encoder : str or path
-            As for `FrozenEncoder.find`: the default one, the output of a pretraining run, a model, or a name of the
+            As for `FrozenEncoder.resolve`: the default one, the output of a pretraining run, a model, or a name of the
             registry (random weights).
         scaler, readout, regressor, intervals : optional
             The parts, unfitted, with their options; if not given, as the bundled model has them
@@ -133,9 +133,9 @@ class StellarModel:
         ModelError, MapError, InputNotFoundError, PluginError
         """
         pixels, label_kind = check_labels(mapset)
-        frozen = FrozenEncoder.find(encoder, image_size=pixels, seed=seed).rounded()
-        readout = readout or usual_readout()
-        regressor = clone(regressor or usual_regressor())
+        frozen = FrozenEncoder.resolve(encoder, image_size=pixels, seed=seed).half_precision()
+        readout = readout or default_readout()
+        regressor = clone(regressor or default_regressor())
         if regressor.blocks is None and len(readout.pooling) > 1:
             regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
         learner = Learner(
@@ -224,9 +224,9 @@ class StellarModel:
             )
 
     @cached_property
-    def familiar_distance(self) -> float:
+    def ood_threshold(self) -> float:
         """Distance to the reference set that 99 % of its own stars stay below."""
-        return familiar_distance(self.reference.distance, self.reference.groups)
+        return ood_threshold(self.reference.distance, self.reference.groups)
 
     @cached_property
     def mass_range(self) -> tuple[float, float]:
@@ -327,10 +327,10 @@ class StellarModel:
         windows = config["windows"]
         calibration = dict(config["calibration"])
         by = calibration.pop("by")
-        reference = Reference.read(folder / REFERENCE)
+        reference = ReferenceSet.read(folder / REFERENCE)
         depth = windows["depth_pc"]
         return cls(
-            FrozenEncoder.of_model(config, folder),
+            FrozenEncoder.from_model(config, folder),
             MapScaler.from_config(config["scaler"]),
             Readout(**config["readout"]),
             MassRegressor(**config["regressor"]).fit(reference.features, reference.mass, stars=reference.groups),

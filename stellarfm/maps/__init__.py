@@ -4,7 +4,7 @@ from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.regridding import regrid
 from stellarfm.maps.scaling import MapScaler
-from stellarfm.maps.sources import column_peaks, normalised_sources, sky_coordinates
+from stellarfm.maps.sources import column_peaks, normalize_sources, sky_coordinates
 from stellarfm.maps.windows import tiles, windows_around
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "MapScaler",
     "MapSet",
     "column_peaks",
-    "normalised_sources",
+    "normalize_sources",
     "regrid",
     "sky_coordinates",
     "tiles",

@@ -15,7 +15,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps.io.fits_image import SMALLEST_SIDE
-from stellarfm.maps.units import MAP_UNITS, as_length, in_unit
+from stellarfm.maps.units import MAP_UNITS, parse_length, require_unit
 
 __all__ = ["GasMaps"]
 
@@ -67,9 +67,9 @@ class GasMaps:
         for name, unit in (MAP_UNITS | _ERRORS).items():
             value = getattr(self, name)
             if value is not None or name in MAP_UNITS:
-                self._set(name, _finite(in_unit(value, unit, name)))
+                self._set(name, _finite(require_unit(value, unit, name)))
         if self.distance is not None:
-            self._set("distance", as_length(self.distance, what="distance"))
+            self._set("distance", parse_length(self.distance, what="distance"))
         self._check_shapes()
         self._check_wcs()
         self._apply_mask()

@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.table import QTable, vstack
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps.units import MAP_UNITS, MASS_PER_HYDROGEN, in_unit
+from stellarfm.maps.units import MAP_UNITS, MASS_PER_HYDROGEN, require_unit
 
 __all__ = ["MapSet"]
 
@@ -66,10 +66,10 @@ class MapSet:
     def __post_init__(self) -> None:
         """Check units, shapes and labels; add the column ``simulation``."""
         for name, unit in MAP_UNITS.items():
-            self._set(name, in_unit(getattr(self, name), unit, name))
+            self._set(name, require_unit(getattr(self, name), unit, name))
         for name in ("pixel_scale", "depth", "cell_size"):
             if getattr(self, name) is not None or name != "cell_size":
-                self._set(name, in_unit(getattr(self, name), u.pc, name))
+                self._set(name, require_unit(getattr(self, name), u.pc, name))
         self._check_shapes()
         self._set("stars", self._complete_stars())
         self._check_values()
@@ -107,7 +107,7 @@ class MapSet:
         if self.label_kind is not None and "mass" not in self.stars.colnames:
             raise MapError(f"label kind {self.label_kind!r} but no column 'mass'; expected masses, or label kind None")
         if "mass" in self.stars.colnames:
-            self.stars["mass"] = in_unit(self.stars["mass"], u.solMass, "mass")
+            self.stars["mass"] = require_unit(self.stars["mass"], u.solMass, "mass")
         if self.label_kind is not None and not np.all(self.stars["mass"].value > 0):
             raise MapError("some masses are not positive; drop those windows")
 

@@ -11,7 +11,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps.gas_maps import GasMaps
-from stellarfm.maps.units import COLUMN_UNIT, VELOCITY_UNIT, as_length
+from stellarfm.maps.units import COLUMN_UNIT, VELOCITY_UNIT, parse_length
 
 __all__ = ["regrid"]
 
@@ -48,7 +48,7 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
     MapError
         If the distance is not known, the WCS is distorted, or no new pixel is valid.
     """
-    target = as_length(pixel_scale, what="pixel scale")
+    target = parse_length(pixel_scale, what="pixel scale")
     pixel_sides = (
         np.deg2rad(proj_plane_pixel_scales(maps.wcs)) * (maps.pixel_scale / maps.pixel_angle.to(u.rad)) * u.rad
     )

@@ -11,9 +11,9 @@ from astropy.table import QTable, Table
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps.gas_maps import GasMaps
-from stellarfm.maps.units import as_length
+from stellarfm.maps.units import parse_length
 
-__all__ = ["column_peaks", "normalised_sources", "sky_coordinates"]
+__all__ = ["column_peaks", "normalize_sources", "sky_coordinates"]
 
 #: Lower-case names without underscores, blanks and brackets, the most usual first.
 _RA = ("ra", "raj2000", "raicrs", "radeg", "rightascension", "alphaj2000", "rad", "radegrees")
@@ -74,7 +74,7 @@ def _angle(column, sexagesimal: u.UnitBase) -> u.Quantity:
     return u.Quantity(column, column.unit or u.deg).to(u.deg)
 
 
-def normalised_sources(sources: SkyCoord | Table) -> QTable:
+def normalize_sources(sources: SkyCoord | Table) -> QTable:
     """A table with the columns ``star``, ``ra``, ``dec`` (ICRS, deg) first, then whatever else `sources` told.
 
     ``star`` is kept if it is there and counts from 1 if not.
@@ -121,7 +121,7 @@ def column_peaks(
     """
     from photutils.detection import find_peaks
 
-    side = max(3, round((as_length(separation, what="separation") / maps.pixel_scale).to_value(u.one)))
+    side = max(3, round((parse_length(separation, what="separation") / maps.pixel_scale).to_value(u.one)))
     column = np.where(maps.mask, 0.0, maps.column_density.value)
     least = threshold * np.median(column[~maps.mask])
     with warnings.catch_warnings():
@@ -131,7 +131,7 @@ def column_peaks(
         raise MapError(f"no peak of the column density above {least:.3g} cm-2; give a table of sources: --sources")
     peaks.sort("peak_value", reverse=True)
     x, y = np.asarray(peaks["x_peak"], dtype=float), np.asarray(peaks["y_peak"], dtype=float)
-    table = normalised_sources(maps.wcs.pixel_to_world(x, y))
+    table = normalize_sources(maps.wcs.pixel_to_world(x, y))
     table["x_pixel"], table["y_pixel"] = x, y
     table["column_density"] = np.asarray(peaks["peak_value"]) * maps.column_density.unit
     return table

@@ -20,13 +20,13 @@ __all__ = [
     "MAP_UNITS",
     "MASS_PER_HYDROGEN",
     "VELOCITY_UNIT",
-    "as_length",
     "check_plausible",
     "clean_unit",
     "column_density",
     "hydrogen_column",
-    "in_unit",
     "named_species",
+    "parse_length",
+    "require_unit",
     "velocity",
 ]
 
@@ -199,7 +199,7 @@ def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Qua
     return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
 
 
-def in_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
+def require_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
     """`value` in `unit`; numbers without a unit are refused."""
     if not isinstance(value, u.Quantity):
         raise UnitsError(f"{name} has no unit; expected a Quantity in {unit.to_string()}")
@@ -208,7 +208,7 @@ def in_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
     return value.to(unit, copy=False)
 
 
-def as_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
+def parse_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
     """A positive length in pc from a Quantity or a string such as ``"140 pc"``.
 
     Raises

@@ -11,7 +11,7 @@ from stellarfm.exceptions import MapError
 from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.regridding import regrid
-from stellarfm.maps.sources import normalised_sources
+from stellarfm.maps.sources import normalize_sources
 from stellarfm.maps.units import MAP_UNITS
 
 __all__ = ["tiles", "windows_around"]
@@ -48,7 +48,7 @@ def windows_around(
     MapError
         If no source lies in the field, or the distance is not known.
     """
-    stars = normalised_sources(sources)
+    stars = normalize_sources(sources)
     coordinates = SkyCoord(stars["ra"], stars["dec"], frame="icrs")
     stars["x_pixel"], stars["y_pixel"] = maps.wcs.world_to_pixel(coordinates)
     grid = regrid(maps, pixel_scale)

@@ -8,10 +8,10 @@ from torch import nn
 
 from stellarfm.contracts import Encoder
 
-__all__ = ["optimiser_groups"]
+__all__ = ["parameter_groups"]
 
 
-def optimiser_groups(
+def parameter_groups(
     module: nn.Module, encoder: Encoder, *, layer_decay: float = 1.0, stem_rate: float = 1.0
 ) -> list[dict[str, Any]]:
     """Learning parameters of `module` in groups of one rate and one decay each.

@@ -12,7 +12,7 @@ from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.pretraining.data import Batches, derived_seed
 from stellarfm.pretraining.distributed.collectives import mean
 from stellarfm.pretraining.distributed.process import set_threads
-from stellarfm.pretraining.distributed.random import SharedGenerator
+from stellarfm.pretraining.distributed.random import ShardedGenerator
 from stellarfm.pretraining.distributed.sharding import begin_moments, shard
 from stellarfm.pretraining.optimization import cosine, warmup_cosine
 from stellarfm.pretraining.recipe import Recipe
@@ -103,9 +103,9 @@ class PretrainingModule(LightningModule):
         self.values = mean({name: value.detach() for name, value in losses.items()})
         return losses["loss"]
 
-    def _generator(self, device: torch.device) -> SharedGenerator:
+    def _generator(self, device: torch.device) -> ShardedGenerator:
         """Of this step's views; alike on all devices, each of which keeps its share."""
-        generator = SharedGenerator(device)
+        generator = ShardedGenerator(device)
         generator.manual_seed(derived_seed(self.recipe.seed, self.global_step, 0, 1))
         generator.share = self.share
         return generator

@@ -12,9 +12,9 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
-from stellarfm.maps import normalised_sources
+from stellarfm.maps import normalize_sources
 from stellarfm.maps.io.missing_data import logged_warnings
-from stellarfm.maps.units import in_unit
+from stellarfm.maps.units import require_unit
 
 __all__ = ["read_positions", "read_sources"]
 
@@ -58,7 +58,7 @@ def read_sources(path: str | os.PathLike) -> QTable:
         raise InputNotFoundError(f"{path}: no such file; check the path")
     table = _read(path)
     try:
-        return normalised_sources(table)
+        return normalize_sources(table)
     except MapError as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -105,7 +105,7 @@ def _place(column: Any, where: str) -> u.Quantity:
         values = np.asarray(getattr(column, "value", column), dtype=float)
     except ValueError as error:
         raise MapError(f"{where} holds no numbers ({error}); expected box coordinates") from error
-    return in_unit(values * (getattr(column, "unit", None) or u.pc), u.pc, where)
+    return require_unit(values * (getattr(column, "unit", None) or u.pc), u.pc, where)
 
 
 def _read(path: Path) -> QTable:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from stellarfm import __version__
 from stellarfm.exceptions import SnapshotError
 from stellarfm.maps import MapSet
-from stellarfm.maps.units import as_length, in_unit
+from stellarfm.maps.units import parse_length, require_unit
 from stellarfm.parallel import available_cores
 from stellarfm.simulations.deposition.moments import gather, maps_of
 from stellarfm.simulations.lines_of_sight import axis_frames, direction_frames
@@ -147,7 +147,7 @@ def _stars(snapshot: Snapshot) -> QTable:
 
 def _numbered(positions: u.Quantity) -> QTable:
     """A table of centres, numbered from 1."""
-    positions = in_unit(positions, u.pc, "positions")
+    positions = require_unit(positions, u.pc, "positions")
     if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions) or not np.isfinite(positions.value).all():
         raise SnapshotError(f"positions of shape {positions.shape}; expected finite lengths, shape (K, 3)")
     return QTable({"star": np.arange(1, len(positions) + 1), **dict(zip("xyz", positions.T, strict=True))})
@@ -163,8 +163,8 @@ def _windows(
 ) -> Windows:
     if not isinstance(pixels, Integral) or isinstance(pixels, bool) or pixels < 1:
         raise SnapshotError(f"{pixels!r} pixels; expected a whole number of at least 1")
-    side = as_length(width, what="width").value
-    long = side if depth is None else as_length(depth, what="depth").value
+    side = parse_length(width, what="width").value
+    long = side if depth is None else parse_length(depth, what="depth").value
     centre = np.stack([stars[axis].value for axis in "xyz"], axis=1).astype(float)
     return Windows(centre, frames, side, long, int(pixels))
 

@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from stellarfm.exceptions import SnapshotError
-from stellarfm.maps.units import MASS_PER_HYDROGEN, in_unit
+from stellarfm.maps.units import MASS_PER_HYDROGEN, require_unit
 from stellarfm.simulations.gas import GasSource, check_kind
 
 __all__ = ["STAR_COLUMNS", "Snapshot"]
@@ -83,7 +83,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         """Check and convert everything."""
         for name, unit in {"lower": u.pc, "upper": u.pc, "time": u.Myr}.items():
-            object.__setattr__(self, name, in_unit(getattr(self, name), unit, name))
+            object.__setattr__(self, name, require_unit(getattr(self, name), unit, name))
         self._check_box()
         if self.gas is not None:
             check_kind(self.gas.kind)
@@ -109,7 +109,7 @@ class Snapshot:
             raise SnapshotError(f"the table of stars has no column {', '.join(missing)}; expected {', '.join(needed)}")
         for name, unit in STAR_COLUMNS.items():
             if unit is not None and name in stars.colnames:
-                stars[name] = in_unit(stars[name], unit, f"column {name!r} of the stars")
+                stars[name] = require_unit(stars[name], unit, f"column {name!r} of the stars")
         if len(set(stars["star"])) < len(stars):
             raise SnapshotError("two stars have one number; expected a number or name each, unique in the snapshot")
         return stars

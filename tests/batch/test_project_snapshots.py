@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 
 import h5py
@@ -10,12 +11,13 @@ from astropy.table import QTable
 
 from stellarfm.batch import ProjectionSettings, project_snapshots
 from stellarfm.batch import project_snapshot as task
-from stellarfm.batch import project_snapshots as projecting
 from stellarfm.exceptions import InputNotFoundError, OutputExistsError, ReaderError, SnapshotError, UnitsError
 from stellarfm.maps import MapSet
 from stellarfm.readers.hdf5.writer import write_snapshot
 from stellarfm.simulations import Snapshot
 
+#: The module: in the package, its name is that of the function.
+projecting = sys.modules["stellarfm.batch.project_snapshots"]
 SMALL = ProjectionSettings(width="0.4 pc", pixels=8)
 
 
@@ -178,7 +180,7 @@ def test_random_directions_are_the_same_for_all(snapshots, tmp_path):
 
 def test_mass_kinds_are_not_mixed(snapshots, tmp_path):
     with pytest.raises(ReaderError, match=r"run_1.h5: its masses are of kind 'sink', not 'star'"):
-        project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=ProjectionSettings(mass_kind="star"))
+        project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=ProjectionSettings(label_kind="star"))
 
 
 def test_names_of_runs_are_doubted(snapshots, make_snapshot, tmp_path, caplog):
@@ -240,7 +242,7 @@ def test_wrong_input_is_found_before_anything_is_read(snapshots, tmp_path):
         ({"depth": "1 km/s"}, UnitsError, "depth '1 km/s'"),
         ({"minimum_mass": "0.1"}, UnitsError, "minimum mass '0.1'"),
         ({"minimum_mass": "0.1 pc"}, UnitsError, "minimum mass '0.1 pc'"),
-        ({"mass_kind": "planet"}, SnapshotError, "mass kind 'planet'"),
+        ({"label_kind": "planet"}, SnapshotError, "mass kind 'planet'"),
         ({"minimum_mass": "1 solMass", "positions": QTable()}, SnapshotError, "positions are taken as they are"),
     ],
 )

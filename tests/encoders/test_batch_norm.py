@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stellarfm.encoders.batch_norm import settle_norms
+from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.encoders.shallow import ShallowResNet
 
 
@@ -25,7 +25,7 @@ def scatter(encoder, images):
 
 def test_features_are_those_of_a_training(encoder, images):
     learning = scatter(encoder, images)
-    settle_norms(encoder, images.split(12))
+    calibrate_batch_norms(encoder, images.split(12))
     assert scatter(encoder.eval(), images) == pytest.approx(float(learning), rel=0.1)
 
 
@@ -37,7 +37,7 @@ def test_without_it_they_are_not(encoder, images):
 
 def test_statistics_are_the_mean_of_the_batches(encoder, images):
     before = encoder.training
-    settle_norms(encoder, images.split(12))
+    calibrate_batch_norms(encoder, images.split(12))
     norm = next(part for part in encoder.modules() if isinstance(part, torch.nn.BatchNorm2d))
     first = next(iter(encoder.backbone["conv1"].children()))
     with torch.no_grad():
@@ -49,5 +49,5 @@ def test_statistics_are_the_mean_of_the_batches(encoder, images):
 def test_what_is_frozen_keeps_its_statistics(encoder, images):
     encoder.eval()
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
-    settle_norms(encoder, images.split(12))
+    calibrate_batch_norms(encoder, images.split(12))
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())

@@ -7,18 +7,25 @@ from sklearn.linear_model import LinearRegression
 from stellarfm.evaluation.baselines import (
     LogMassRegressor,
     Method,
-    Nothing,
-    Statistics,
+    NoFeatures,
+    RadialStatistics,
+    default_methods,
     mean_of_training,
     statistics_boosting,
-    usual_methods,
 )
-from stellarfm.evaluation.benchmark import benchmark_model, compare, held_out_masses, run_benchmark, score_table, thin
+from stellarfm.evaluation.benchmark import (
+    benchmark_model,
+    compare,
+    held_out_masses,
+    run_benchmark,
+    score_table,
+    subsample_windows,
+)
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.exceptions import MapError
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.regression import LogMass, MassRegressor
+from stellarfm.inference.masses.regression import MassPrediction, MassRegressor
 from stellarfm.maps import MapSet
 
 
@@ -30,7 +37,7 @@ def clouds(cloud):
 
 @pytest.fixture(scope="module")
 def linear():
-    return Method("linear", Statistics(), LogMassRegressor(LinearRegression()))
+    return Method("linear", RadialStatistics(), LogMassRegressor(LinearRegression()))
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +52,12 @@ class Memory(BaseEstimator):
         self.shown_ = set(X[:, 0])
         return self
 
-    def consult(self, X):
+    def predict_log_mass(self, X):
         assert not self.shown_ & set(X[:, 0])
-        return LogMass(*np.zeros((3, len(X))))
+        return MassPrediction(*np.zeros((3, len(X))))
 
 
-class GroupNumbers(Nothing):
+class GroupNumbers(NoFeatures):
     """The group of each window as its feature, by star or by simulation."""
 
     def __init__(self, windows, by):
@@ -71,7 +78,7 @@ def test_no_group_is_shown_before_it_is_asked_for_not_even_to_calibrate(clouds, 
 def test_features_are_learnt_from_the_training_side_alone(clouds):
     seen = []
 
-    class Spy(Nothing):
+    class Spy(NoFeatures):
         def fit(self, windows):
             seen.append(set(windows.stars["simulation"]))
             return self
@@ -137,7 +144,7 @@ def test_repeated_runs_agree(clouds, linear):
 
 
 def test_thinning_keeps_every_star(clouds):
-    few = thin(clouds, per_star=2)
+    few = subsample_windows(clouds, per_star=2)
     names, counts = np.unique(few.groups, return_counts=True)
     assert set(names) == set(clouds.groups)
     assert set(counts) == {2}
@@ -158,15 +165,15 @@ def test_one_simulation_cannot_be_left_out(cloud):
 def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readout(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
     trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
-    names = [method.name for method in usual_methods(trained, pixels=32)]
+    names = [method.name for method in default_methods(trained, pixels=32)]
     assert names[:2] == ["test.tiny, pretrained: rings", "test.tiny, random weights: rings"]
-    assert [method.name for method in usual_methods(random, pixels=32)] == names[1:]
+    assert [method.name for method in default_methods(random, pixels=32)] == names[1:]
 
 
 def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     """The reference set of the model holds these stars; a leak would give R2 of 1."""
     windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
-    remembered = fitted_model.regressor.consult(fitted_model.features(windows)).value
+    remembered = fitted_model.regressor.predict_log_mass(fitted_model.features(windows)).value
     np.testing.assert_allclose(10**remembered, windows.stars["mass"].value, rtol=1e-4)
     found = benchmark_model(windows, model=fitted_model, quick=True)
     judged = found.predictions[found.predictions["method"] == found.predictions["method"][0]]
@@ -182,7 +189,7 @@ def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
     trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
     readout = Readout(pooling=("class", "profiles"))
-    methods = usual_methods(trained, pixels=32, readout=readout, regressor=MassRegressor(block_weights=(0.3, 1.0)))
+    methods = default_methods(trained, pixels=32, readout=readout, regressor=MassRegressor(block_weights=(0.3, 1.0)))
     names = [method.name for method in methods]
     assert names[:3] == [
         "test.tiny, pretrained: class + profiles",

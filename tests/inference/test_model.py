@@ -253,7 +253,7 @@ def test_a_pretrained_encoder_is_found_by_directory_or_file(cloud, tmp_path, tin
     for choice in (run, run / "encoder.safetensors"):
         model = StellarModel.fit(cloud(n_stars=3), encoder=choice)
         assert model.encoder.training == training
-        np.testing.assert_array_equal(model.features(cloud()), self_made(cloud, encoder.rounded(), model))
+        np.testing.assert_array_equal(model.features(cloud()), self_made(cloud, encoder.half_precision(), model))
     assert "pretrained" in model.card()
 
 
@@ -275,7 +275,7 @@ def test_a_directory_that_is_no_pretraining_run(tmp_path, record, error, match):
     if record is not None:
         (tmp_path / "encoder.json").write_text(record)
     with pytest.raises(error, match=match):
-        FrozenEncoder.find(tmp_path, image_size=32)
+        FrozenEncoder.resolve(tmp_path, image_size=32)
 
 
 def test_random_weights_leave_the_global_state_alone(tiny_encoder):
@@ -310,11 +310,11 @@ def copy_of(directory, tmp_path):
 
 
 def test_the_encoder_of_a_model_and_the_default_one_are_found(fitted_model, model_directory):
-    found = FrozenEncoder.find(model_directory, image_size=32)
+    found = FrozenEncoder.resolve(model_directory, image_size=32)
     assert (found.name, found.options) == (fitted_model.encoder.name, fitted_model.encoder.options)
     ours = fitted_model.encoder.module.state_dict()
     assert all(torch.equal(ours[name], tensor) for name, tensor in found.module.state_dict().items())
-    assert FrozenEncoder.find("bundled", image_size=64).training == StellarModel.load().encoder.training != {}
+    assert FrozenEncoder.resolve("bundled", image_size=64).training == StellarModel.load().encoder.training != {}
 
 
 @pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits"])

@@ -6,7 +6,7 @@ from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps import normalised_sources, sky_coordinates
+from stellarfm.maps import normalize_sources, sky_coordinates
 
 RA, DEC = 246.55, -24.5
 
@@ -19,7 +19,7 @@ RA, DEC = 246.55, -24.5
 )  # fmt: skip
 def test_usual_names(names):
     table = Table({"ID": ["a"], names[0]: [RA], names[1]: [DEC], "flux": [1.0]})
-    sources = normalised_sources(table)
+    sources = normalize_sources(table)
     assert sources.colnames == ["star", "ra", "dec", "ID", "flux"]
     np.testing.assert_allclose([sources["ra"][0].value, sources["dec"][0].value], [RA, DEC])
     assert sources["ra"].unit == u.deg
@@ -41,7 +41,7 @@ def test_units_text_and_coordinates(table):
     coordinates = sky_coordinates(table)
     assert coordinates.shape == (1,)
     np.testing.assert_allclose([coordinates.ra.deg[0], coordinates.dec.deg[0]], [RA, DEC], atol=1e-4)
-    assert len(normalised_sources(table)) == 1
+    assert len(normalize_sources(table)) == 1
 
 
 def test_masked_positions_are_missing():
@@ -53,8 +53,8 @@ def test_masked_positions_are_missing():
 
 def test_stars_keep_their_numbers():
     table = Table({"star": [4, 2], "ra": [1.0, 2.0], "dec": [0.0, 0.0]})
-    np.testing.assert_array_equal(normalised_sources(table)["star"], [4, 2])
-    np.testing.assert_array_equal(normalised_sources(table["ra", "dec"])["star"], [1, 2])
+    np.testing.assert_array_equal(normalize_sources(table)["star"], [4, 2])
+    np.testing.assert_array_equal(normalize_sources(table["ra", "dec"])["star"], [1, 2])
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,11 @@ def test_plausible_and_empty_columns_pass():
 
 
 def test_lengths():
-    assert units.as_length("140 pc", what="distance") == 140 * u.pc
-    assert units.as_length(0.3 * u.kpc, what="distance").to_value("pc") == pytest.approx(300)
+    assert units.parse_length("140 pc", what="distance") == 140 * u.pc
+    assert units.parse_length(0.3 * u.kpc, what="distance").to_value("pc") == pytest.approx(300)
 
 
 @pytest.mark.parametrize("value", ["140", 140, "far", 3 * u.deg, "-140 pc", "nan pc", "0 pc", [1, 2] * u.pc, ""])
 def test_impossible_lengths(value):
     with pytest.raises(UnitsError, match="distance"):
-        units.as_length(value, what="distance")
+        units.parse_length(value, what="distance")

@@ -8,20 +8,20 @@ from stellarfm.contracts import Encoder, Features
 from stellarfm.encoders.resnet import ResNet18
 from stellarfm.encoders.vit import DinoV2Tiny8
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.groups import optimiser_groups
+from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods.dinov2 import DinoV2
 
 
 def scales(module, encoder, **options):
     """Name -> (factor on the rate, factor on the decay)."""
-    groups = optimiser_groups(module, encoder, **options)
+    groups = parameter_groups(module, encoder, **options)
     found = {id(p): (g["lr_scale"], g["decay_scale"]) for g in groups for p in g["params"]}
     return {name: found[id(p)] for name, p in module.named_parameters()}
 
 
 def test_without_factors_there_are_two_groups():
     encoder = DinoV2Tiny8()
-    assert [(g["lr_scale"], g["decay_scale"]) for g in optimiser_groups(encoder, encoder)] == [(1.0, 1.0), (1.0, 0.0)]
+    assert [(g["lr_scale"], g["decay_scale"]) for g in parameter_groups(encoder, encoder)] == [(1.0, 1.0), (1.0, 0.0)]
 
 
 def test_rates_of_a_vision_transformer_are_those_of_the_official_code():

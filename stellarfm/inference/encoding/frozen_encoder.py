@@ -45,7 +45,7 @@ class FrozenEncoder:
     training: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
+    def resolve(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
         """The encoder that `choice` means.
 
         Parameters
@@ -65,7 +65,7 @@ class FrozenEncoder:
         """
         path = BUNDLED if choice == "bundled" else Path(choice)
         if (path / CONFIG).is_file():
-            return cls.of_model(read_config(path), path)
+            return cls.from_model(read_config(path), path)
         if path.is_dir():
             return cls._trained(path / RECORD, path / WEIGHTS)
         if path.is_file() or path.suffix == ".safetensors":
@@ -81,14 +81,14 @@ class FrozenEncoder:
         """
         import torch
 
-        from stellarfm.encoders.batch_norm import settle_norms
+        from stellarfm.encoders.batch_norm import calibrate_batch_norms
 
         known = registry.options(registry.get("encoders", name))
         options = {"image_size": image_size} if "image_size" in known else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = registry.create("encoders", name, **options)
-        settle_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
+        calibrate_batch_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
         return cls(name, options, encoder)
 
     @classmethod
@@ -101,7 +101,7 @@ class FrozenEncoder:
         return cls(name, options, encoder, training)
 
     @classmethod
-    def of_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
+    def from_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
         """The encoder of a model directory with this configuration."""
         try:
             known = config["encoder"]
@@ -127,7 +127,7 @@ class FrozenEncoder:
             ) from error
         return cls.load(name, options, weights, facts.get("training", {}))
 
-    def rounded(self) -> FrozenEncoder:
+    def half_precision(self) -> FrozenEncoder:
         """The same encoder, its weights rounded to half precision in place, as a model directory stores them."""
         module: Any = self.module
         module.load_state_dict(

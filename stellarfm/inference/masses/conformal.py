@@ -52,7 +52,7 @@ def cross_fit(
     simulations: np.ndarray,
     by: str = "star",
     n_folds: int = 10,
-    relearn: Callable[[np.ndarray], np.ndarray] | None = None,
+    refit_features: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> CrossFit:
     """Predict each window with a regressor that saw neither its star nor, with ``by="simulation"``, its simulation.
 
@@ -69,7 +69,7 @@ def cross_fit(
         simulations.
     n_folds : int
         Folds of whole stars; simulations are left out one by one.
-    relearn : callable, optional
+    refit_features : callable, optional
         From the rows kept in a fold to the features (N, D) of all windows, for features that have learnt something
         themselves (the scales of the maps); `X` is used where it is not given.
 
@@ -87,8 +87,8 @@ def cross_fit(
     folds = GroupKFold(n_groups if by == "simulation" else min(n_folds, n_groups))
     residual, spread = np.empty(len(X)), np.empty(len(X))
     for kept, held in folds.split(X, groups=groups):
-        known = X if relearn is None else relearn(kept)
-        said = clone(regressor).fit(known[kept], mass[kept], stars=stars[kept]).consult(known[held])
+        known = X if refit_features is None else refit_features(kept)
+        said = clone(regressor).fit(known[kept], mass[kept], stars=stars[kept]).predict_log_mass(known[held])
         residual[held], spread[held] = np.log10(mass[held]) - said.value, said.spread
     return CrossFit(residual, spread)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.masses.regression import MassRegressor
 
-__all__ = ["COMPONENTS", "HEAD", "POOLING", "usual_readout", "usual_regressor"]
+__all__ = ["COMPONENTS", "HEAD", "POOLING", "default_readout", "default_regressor"]
 
 #: Parts of the readout; they count alike.
 POOLING = ("zooms", "profiles")
@@ -13,11 +13,11 @@ POOLING = ("zooms", "profiles")
 HEAD, COMPONENTS = "kernel", 24
 
 
-def usual_readout() -> Readout:
+def default_readout() -> Readout:
     """Patches in rings about the star at three zooms, and radial profiles of the maps."""
     return Readout(pooling=POOLING)
 
 
-def usual_regressor() -> MassRegressor:
+def default_regressor() -> MassRegressor:
     """A kernel regression on the whitened components of each part."""
     return MassRegressor(head=HEAD, n_components=COMPONENTS)

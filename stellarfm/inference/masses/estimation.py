@@ -14,7 +14,7 @@ from stellarfm.inference.masses.flags import MassFlag
 from stellarfm.inference.masses.mass_table import mass_table
 
 if TYPE_CHECKING:
-    from stellarfm.inference.masses.regression import LogMass
+    from stellarfm.inference.masses.regression import MassPrediction
     from stellarfm.inference.model import StellarModel
     from stellarfm.maps import MapSet
 
@@ -41,7 +41,7 @@ def estimate_windows(
     """
     if len(windows) == 0:
         raise MapError("no star to estimate: the list of sources is empty; give --sources with at least one row")
-    said = model.regressor.consult(model.features(windows))
+    said = model.regressor.predict_log_mass(model.features(windows))
     offsets = {level: model.intervals.interval(level, said.spread) for level in sorted(levels)}
     flags = _coverage_flags(windows, min_coverage) | _mass_flags(model, said)
     flags[np.any([~np.isfinite(upper) for _, upper in offsets.values()], axis=0)] |= MassFlag.UNBOUNDED_INTERVAL
@@ -53,7 +53,7 @@ def estimate_windows(
         log_mass=np.where(unknown, np.nan, said.value),
         offsets=offsets,
         coverage=_usable(windows),
-        ood=np.where(unknown, np.nan, said.distance / model.familiar_distance),
+        ood=np.where(unknown, np.nan, said.distance / model.ood_threshold),
         flags=np.where(unknown, flags & NO_MASS, flags),
         meta=model.provenance(),
     )
@@ -76,9 +76,9 @@ def _coverage_flags(windows: MapSet, min_coverage: float) -> np.ndarray:
     return flags
 
 
-def _mass_flags(model: StellarModel, said: LogMass) -> np.ndarray:
+def _mass_flags(model: StellarModel, said: MassPrediction) -> np.ndarray:
     """Flags that say how far the reference set can be trusted."""
-    flags = np.where(said.distance > model.familiar_distance, MassFlag.OUT_OF_DISTRIBUTION, 0)
+    flags = np.where(said.distance > model.ood_threshold, MassFlag.OUT_OF_DISTRIBUTION, 0)
     lightest, heaviest = model.mass_range
     at_edge = (said.value < np.log10(lightest)) | (said.value > np.log10(heaviest))
     return flags | np.where(at_edge, MassFlag.OUTSIDE_MASS_RANGE, 0)

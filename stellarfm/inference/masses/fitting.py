@@ -13,8 +13,8 @@ from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.features import Readout, extract_patches
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.conformal import StarConformal, cross_fit
-from stellarfm.inference.masses.out_of_distribution import PatchSummary
-from stellarfm.inference.masses.reference_set import Reference
+from stellarfm.inference.masses.out_of_distribution import PatchDistribution
+from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.masses.regression import MassRegressor
 from stellarfm.maps import MapScaler, MapSet
 
@@ -59,7 +59,7 @@ class Learner:
     calibration_by: str
     seed: int
 
-    def learn(self, windows: MapSet) -> tuple[MapScaler, MassRegressor, StarConformal, Reference]:
+    def learn(self, windows: MapSet) -> tuple[MapScaler, MassRegressor, StarConformal, ReferenceSet]:
         """Fitted scaler, head and intervals, and the reference set of the windows."""
         scaler = copy(self.scaler).fit(windows)
         images = scaler.transform(windows)
@@ -73,17 +73,19 @@ class Learner:
             stars=groups,
             simulations=simulations,
             by=self.calibration_by,
-            relearn=(lambda kept: self._features(windows, kept)) if self.calibration_by == "simulation" else None,
+            refit_features=(lambda kept: self._features(windows, kept))
+            if self.calibration_by == "simulation"
+            else None,
         )
         regressor = clone(self.regressor).fit(features, mass, stars=groups)
-        reference = Reference(
+        reference = ReferenceSet(
             features=features,
             mass=mass,
             star=np.asarray(windows.stars["star"]).astype(str),
             simulation=simulations,
             residual=crossed.residual,
             spread=crossed.spread,
-            distance=regressor.consult(features, exclude=groups).distance,
+            distance=regressor.predict_log_mass(features, exclude=groups).distance,
             patches=self._patch_summary(images),
         )
         return scaler, regressor, clone(self.intervals).fit(crossed.residual, crossed.spread, stars=groups), reference
@@ -93,8 +95,8 @@ class Learner:
         scaler = copy(self.scaler).fit(windows[kept])
         return self.readout.extract(self.encoder.module, scaler.transform(windows))
 
-    def _patch_summary(self, images: np.ndarray) -> PatchSummary:
+    def _patch_summary(self, images: np.ndarray) -> PatchDistribution:
         """Summary of the patches of some windows of the reference set."""
         chosen = np.random.default_rng(self.seed).permutation(len(images))[:PATCH_WINDOWS]
         patches = extract_patches(self.encoder.module, images[np.sort(chosen)])
-        return PatchSummary.fit(patches.reshape(-1, patches.shape[-1]))
+        return PatchDistribution.fit(patches.reshape(-1, patches.shape[-1]))

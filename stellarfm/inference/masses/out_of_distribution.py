@@ -14,10 +14,10 @@ from sklearn.decomposition import PCA
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.conformal import star_weights
 
-__all__ = ["PatchSummary", "weighted_quantile"]
+__all__ = ["PatchDistribution", "weighted_quantile"]
 
 #: The reference's own distances up to this quantile count as familiar.
-FAMILIAR = 0.99
+OOD_QUANTILE = 0.99
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
@@ -27,13 +27,13 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float) -> 
     return float(values[order][np.searchsorted(total, level * total[-1])])
 
 
-def familiar_distance(distance: np.ndarray, stars: np.ndarray) -> float:
+def ood_threshold(distance: np.ndarray, stars: np.ndarray) -> float:
     """99 % quantile of the leave-star-out distances (N,) of a reference set, each star of weight one."""
-    return weighted_quantile(distance, star_weights(stars), FAMILIAR)
+    return weighted_quantile(distance, star_weights(stars), OOD_QUANTILE)
 
 
 @dataclass(frozen=True)
-class PatchSummary:
+class PatchDistribution:
     """The patches of a reference set as a Gaussian.
 
     Its covariance is that of probabilistic PCA (Tipping & Bishop 1999, J. R. Stat. Soc. B 61, 611): free along the
@@ -60,7 +60,7 @@ class PatchSummary:
     threshold: float
 
     @classmethod
-    def fit(cls, patches: np.ndarray, *, n_components: int = 32) -> PatchSummary:
+    def fit(cls, patches: np.ndarray, *, n_components: int = 32) -> PatchDistribution:
         """Summarise patch vectors of shape (N, D)."""
         if not np.ptp(patches, axis=0).any():
             raise ModelError("the patch features do not vary: the encoder has collapsed; train it anew")
@@ -68,7 +68,7 @@ class PatchSummary:
         pca = PCA(n_components, svd_solver="covariance_eigh").fit(patches.astype(np.float64))
         noise = max(float(pca.noise_variance_), 1e-12 * float(pca.explained_variance_[0]))
         plain = cls(pca.mean_, pca.components_, np.maximum(pca.explained_variance_, noise), noise, 1.0)
-        threshold = float(np.quantile(plain.score(patches), FAMILIAR))
+        threshold = float(np.quantile(plain.score(patches), OOD_QUANTILE))
         return cls(plain.mean, plain.components, plain.variance, noise, threshold)
 
     def score(self, patches: np.ndarray) -> np.ndarray:

@@ -9,16 +9,16 @@ import numpy as np
 from astropy.io import fits
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.masses.out_of_distribution import PatchSummary
+from stellarfm.inference.masses.out_of_distribution import PatchDistribution
 
-__all__ = ["Reference"]
+__all__ = ["ReferenceSet"]
 
-#: Field of `Reference` -> column of the table.
+#: Field of `ReferenceSet` -> column of the table.
 COLUMNS = {name: name.upper() for name in ("features", "mass", "star", "simulation", "residual", "spread", "distance")}
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceSet:
     """N windows of known stars, and a summary of their patches.
 
     Attributes
@@ -44,7 +44,7 @@ class Reference:
     residual: np.ndarray
     spread: np.ndarray
     distance: np.ndarray
-    patches: PatchSummary
+    patches: PatchDistribution
 
     @property
     def groups(self) -> np.ndarray:
@@ -67,7 +67,7 @@ class Reference:
         write_hdus([fits.PrimaryHDU(), windows, patches, fits.ImageHDU(self.patches.mean, name="PATCH_MEAN")], path)
 
     @classmethod
-    def read(cls, path: Path) -> Reference:
+    def read(cls, path: Path) -> ReferenceSet:
         """Read what `write` wrote.
 
         Raises
@@ -83,9 +83,9 @@ class Reference:
             raise ModelError(f"{path} is no reference set ({error}); fit the model again") from error
 
 
-def _summary(patches: fits.BinTableHDU, mean: fits.ImageHDU) -> PatchSummary:
+def _summary(patches: fits.BinTableHDU, mean: fits.ImageHDU) -> PatchDistribution:
     """The patch summary in two HDUs."""
-    return PatchSummary(
+    return PatchDistribution(
         mean=_native(mean.data),
         components=_native(patches.data["COMPONENT"]),
         variance=_native(patches.data["VARIANCE"]),

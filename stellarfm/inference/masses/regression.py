@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.neighbors import inverse_distance_weights, nearest
 
-__all__ = ["LogMass", "MassRegressor"]
+__all__ = ["MassPrediction", "MassRegressor"]
 
 #: Components whose variance is below this fraction of the first one's are rounding noise; whitening would blow it up.
 RELATIVE_VARIANCE_FLOOR = 1e-8
@@ -27,7 +27,7 @@ RELATIVE_VARIANCE_FLOOR = 1e-8
 KERNEL_C, KERNEL_EPSILON, KERNEL_GAMMA = 0.3, 0.1, 0.3
 
 
-class LogMass(NamedTuple):
+class MassPrediction(NamedTuple):
     """What the reference set says of each query, arrays of shape (Q,).
 
     `value` is the predicted log10 mass [solMass], `spread` the weighted standard deviation of the neighbours' [dex],
@@ -179,7 +179,7 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         pca = PCA(n_components, whiten=True, svd_solver="covariance_eigh" if len(X) > X.shape[1] else "full")
         return make_pipeline(StandardScaler(), pca) if self.standardise else make_pipeline(pca)
 
-    def consult(self, X: np.ndarray, *, exclude: np.ndarray | None = None) -> LogMass:
+    def predict_log_mass(self, X: np.ndarray, *, exclude: np.ndarray | None = None) -> MassPrediction:
         """Log10 mass, spread and distance of the neighbours of each query.
 
         Parameters
@@ -205,12 +205,12 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         spread = np.sqrt((weights * (votes - value[:, None]) ** 2).sum(axis=1))
         there = np.isfinite(found.distance)
         distance = np.where(there, found.distance, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        return LogMass(value if self.kernel_ is None else self.kernel_.predict(queries), spread, distance)
+        return MassPrediction(value if self.kernel_ is None else self.kernel_.predict(queries), spread, distance)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Masses in solMass, shape (Q,): ten to the power of the predicted log10 mass."""
-        return 10 ** self.consult(X).value
+        return 10 ** self.predict_log_mass(X).value
 
     def score(self, X: np.ndarray, mass: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         """R2 of log10 mass (not of mass: the masses span decades)."""
-        return r2_score(np.log10(mass), self.consult(X).value, sample_weight=sample_weight)
+        return r2_score(np.log10(mass), self.predict_log_mass(X).value, sample_weight=sample_weight)

@@ -17,7 +17,7 @@ from stellarfm.maps import GasMaps, MapSet, regrid, tiles
 if TYPE_CHECKING:
     from stellarfm.inference.model import StellarModel
 
-__all__ = ["PatchMap", "field_patch_map", "usual_scale", "window_patch_map"]
+__all__ = ["PatchMap", "default_scale", "field_patch_map", "window_patch_map"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -36,7 +36,7 @@ class PatchMap(NamedTuple):
     covered: np.ndarray
 
 
-def usual_scale(model: StellarModel, maps: GasMaps) -> u.Quantity:
+def default_scale(model: StellarModel, maps: GasMaps) -> u.Quantity:
     """The pixel scale of the tiles of a field: the model's, or finer where the field is small.
 
     A field must hold two windows along its longer side; its own pixels are the limit.

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from stellarfm.exceptions import MapError
 from stellarfm.inference.segmentation.clustering import PatchClusters
-from stellarfm.inference.segmentation.patch_map import field_patch_map, usual_scale, window_patch_map
+from stellarfm.inference.segmentation.patch_map import default_scale, field_patch_map, window_patch_map
 from stellarfm.maps import GasMaps, MapSet
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def segment_maps(
     """
     clusters = PatchClusters(n_segments=segments, seed=seed)
     if isinstance(maps, GasMaps):
-        scale = pixel_scale if pixel_scale is not None else usual_scale(model, maps)
+        scale = pixel_scale if pixel_scale is not None else default_scale(model, maps)
         patches, wcs = field_patch_map(model, maps, clusters, scale), maps.wcs
     else:
         if pixel_scale is not None:

@@ -39,7 +39,7 @@ def read_field(
     options: ColumnOptions,
 ) -> GasMaps:
     """Read either form; see `GasMaps.read`."""
-    distance = None if distance is None else units.as_length(distance, what="distance")
+    distance = None if distance is None else units.parse_length(distance, what="distance")
     if isinstance(source, Mapping):
         return _assemble(_three_files(source), distance=distance, options=options)
     with open_fits(source) as (hdus, name):

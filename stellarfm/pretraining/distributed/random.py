@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["SharedGenerator", "n_devices", "normal", "own_share", "uniform"]
+__all__ = ["ShardedGenerator", "n_devices", "normal", "own_share", "uniform"]
 
 
-class SharedGenerator(torch.Generator):
+class ShardedGenerator(torch.Generator):
     """A generator that all devices seed alike.
 
     Attributes

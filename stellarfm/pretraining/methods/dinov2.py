@@ -14,7 +14,7 @@ from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.diagnostics import effective_rank, entropy, feature_spread
 from stellarfm.pretraining.distributed.collectives import gather
 from stellarfm.pretraining.distributed.random import n_devices, own_share
-from stellarfm.pretraining.groups import optimiser_groups
+from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods import augmentations as augment
 from stellarfm.pretraining.methods.centering import MovingMeanCentring, SinkhornCentring
 from stellarfm.pretraining.methods.dino_loss import dino_loss
@@ -318,7 +318,7 @@ class DinoV2(PretrainingMethod):
         """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
         assert isinstance(module, DinoV2Module)
         encoder: Any = module.student.encoder
-        return optimiser_groups(module, encoder, layer_decay=self.layer_decay, stem_rate=self.stem_rate)
+        return parameter_groups(module, encoder, layer_decay=self.layer_decay, stem_rate=self.stem_rate)
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:
         """Clip the gradients of the encoder and of each head on its own; hold the prototypes at the start."""

@@ -10,7 +10,7 @@ from torch import nn
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.distributed.collectives import gather, place, total
-from stellarfm.pretraining.groups import optimiser_groups
+from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods import augmentations as augment
 
 __all__ = ["Supervised", "SupervisedModule"]
@@ -82,7 +82,7 @@ class Supervised(PretrainingMethod):
     clip : float
         Largest norm of the gradient; 0 switches clipping off.
     layer_decay, stem_rate : float
-        See `stellarfm.pretraining.groups.optimiser_groups`; below 1 for an encoder that is already trained.
+        See `stellarfm.pretraining.groups.parameter_groups`; below 1 for an encoder that is already trained.
     """
 
     labelled = True
@@ -171,7 +171,7 @@ class Supervised(PretrainingMethod):
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
         """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
-        return optimiser_groups(module, self.encoder(module), layer_decay=self.layer_decay, stem_rate=self.stem_rate)
+        return parameter_groups(module, self.encoder(module), layer_decay=self.layer_decay, stem_rate=self.stem_rate)
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:
         """Clip the gradient."""

@@ -10,7 +10,7 @@ from astropy.io import fits
 from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps.io.fits_image import open_fits
-from stellarfm.maps.units import MASS_PER_HYDROGEN, VELOCITY_UNIT, clean_unit, in_unit, named_species
+from stellarfm.maps.units import MASS_PER_HYDROGEN, VELOCITY_UNIT, clean_unit, named_species, require_unit
 from stellarfm.readers.common.run_identity import file_hashes, run_name, snapshot_number
 from stellarfm.readers.fits.cubes import cube_hdu, cube_kind
 from stellarfm.readers.fits.grid_gas import CubeFile, GridGas, check_whole
@@ -177,7 +177,7 @@ class PPPReader(SimulationReader):
         """The speed of sound in km/s."""
         if self.sound_speed is None:
             return None
-        return in_unit(u.Quantity(self.sound_speed), VELOCITY_UNIT, "sound_speed").value
+        return require_unit(u.Quantity(self.sound_speed), VELOCITY_UNIT, "sound_speed").value
 
 
 def _unit(header: fits.Header, where: str, example: str) -> str:

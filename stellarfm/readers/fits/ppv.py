@@ -17,7 +17,7 @@ from stellarfm.maps import GasMaps
 from stellarfm.maps.io.fits_image import open_fits, wcs_header
 from stellarfm.maps.io.gas_maps_fits import beam_of, stored_distance
 from stellarfm.maps.io.missing_data import logged_warnings
-from stellarfm.maps.units import VELOCITY_UNIT, as_length, check_plausible, clean_unit, hydrogen_column
+from stellarfm.maps.units import VELOCITY_UNIT, check_plausible, clean_unit, hydrogen_column, parse_length
 from stellarfm.readers.fits.cubes import cube_hdu, cube_kind
 from stellarfm.readers.fits.line_mask import noise_in_channels, noise_map
 from stellarfm.readers.fits.line_moments import Moments, line_moments
@@ -102,7 +102,9 @@ class PPVReader(SimulationReader):
             header = hdu.header
             unit = self._brightness(header, where)
             factor = self._factor(unit, where)
-            distance = stored_distance(header) if self.distance is None else as_length(self.distance, what="distance")
+            distance = (
+                stored_distance(header) if self.distance is None else parse_length(self.distance, what="distance")
+            )
             with logged_warnings(where):
                 options = {"spectral_unit": self.spectral_unit, "rest_frequency": self.rest_frequency}
                 cube = spectral_cube(hdu, unit, **options, where=where)

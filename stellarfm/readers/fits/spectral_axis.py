@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps.io.fits_image import wcs_header
-from stellarfm.maps.units import VELOCITY_UNIT, clean_unit, in_unit
+from stellarfm.maps.units import VELOCITY_UNIT, clean_unit, require_unit
 from stellarfm.readers.fits.cubes import is_sky_axis, long_axes
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _spectral_axis(header: fits.Header, where: str) -> int:
 
 def _rest(wcs: WCS, given: str | None, where: str) -> u.Quantity:
     if given is not None:
-        return in_unit(quantity(given, "rest frequency", '"110.2 GHz"'), u.Hz, "rest frequency")
+        return require_unit(quantity(given, "rest frequency", '"110.2 GHz"'), u.Hz, "rest frequency")
     if wcs.wcs.restfrq > 0:
         return wcs.wcs.restfrq * u.Hz
     raise MapError(f'{where}: RESTFRQ is missing; name that of the line, for instance --rest-frequency "110.2 GHz"')

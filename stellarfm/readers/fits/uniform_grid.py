@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from stellarfm.exceptions import MapError, UnitsError
-from stellarfm.maps.units import as_length, clean_unit
+from stellarfm.maps.units import clean_unit, parse_length
 
 __all__ = ["Grid", "grid_of"]
 
@@ -63,7 +63,7 @@ def grid_of(header: fits.Header, cell_size: str | None, *, where: str) -> Grid:
     if cell_size is None:
         centres, cell = _from_header(header, where)
     else:
-        cell = as_length(cell_size, what="cell size").value
+        cell = parse_length(cell_size, what="cell size").value
         centres = [(np.arange(header[f"NAXIS{axis}"]) + 0.5) * cell for axis in (1, 2, 3)]
     return Grid(tuple(axes[::-1]), tuple(centres[::-1]), cell)
 

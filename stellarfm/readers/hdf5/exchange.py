@@ -15,7 +15,7 @@ from astropy.table import QTable
 
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, SnapshotError
 from stellarfm.maps.io.hdf5_tables import check_schema, has_schema, hdf5_errors, read_quantity, read_table, read_text
-from stellarfm.maps.units import MASS_PER_HYDROGEN, in_unit
+from stellarfm.maps.units import MASS_PER_HYDROGEN, require_unit
 from stellarfm.readers.common.run_identity import file_hashes
 from stellarfm.readers.hdf5.gas import ExchangeGas
 from stellarfm.simulations import Snapshot
@@ -61,8 +61,8 @@ def _facts(file: h5py.File, path: Path) -> dict:
     """Everything but stars and gas."""
     number = file.attrs.get("snapshot", path.stem)
     return {
-        "lower": in_unit(read_quantity(file, "lower", path, expected="pc"), u.pc, "lower"),
-        "upper": in_unit(read_quantity(file, "upper", path, expected="pc"), u.pc, "upper"),
+        "lower": require_unit(read_quantity(file, "lower", path, expected="pc"), u.pc, "lower"),
+        "upper": require_unit(read_quantity(file, "upper", path, expected="pc"), u.pc, "upper"),
         "periodic": _periodic(file, path),
         "time": read_quantity(file, "time", path, expected="Myr") if "time" in file.attrs else np.nan * u.Myr,
         "label_kind": read_text(file, "label_kind") or None,

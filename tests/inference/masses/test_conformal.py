@@ -143,13 +143,19 @@ def test_features_that_learn_are_learnt_anew_in_each_fold(windows):
     X, mass, stars, simulations = windows
     seen = []
 
-    def relearn(kept):
+    def refit_features(kept):
         seen.append(set(simulations[kept]))
         return X
 
     plain = cross_fit(MassRegressor(), X, mass, stars=stars, simulations=simulations, by="simulation")
     again = cross_fit(
-        MassRegressor(), 0 * X, mass, stars=stars, simulations=simulations, by="simulation", relearn=relearn
+        MassRegressor(),
+        0 * X,
+        mass,
+        stars=stars,
+        simulations=simulations,
+        by="simulation",
+        refit_features=refit_features,
     )
     assert sorted(map(sorted, seen)) == [["a"], ["b"]]
     np.testing.assert_array_equal(plain.residual, again.residual)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.masses.out_of_distribution import PatchSummary, familiar_distance, weighted_quantile
+from stellarfm.inference.masses.out_of_distribution import PatchDistribution, ood_threshold, weighted_quantile
 
 
 @pytest.fixture
@@ -12,12 +12,12 @@ def patches():
 
 
 def test_one_in_a_hundred_of_the_reference_is_above_one(patches):
-    summary = PatchSummary.fit(patches, n_components=3)
+    summary = PatchDistribution.fit(patches, n_components=3)
     assert np.mean(summary.score(patches) > 1) == pytest.approx(0.01, abs=0.002)
 
 
 def test_is_the_mahalanobis_distance(patches):
-    summary = PatchSummary.fit(patches, n_components=3)
+    summary = PatchDistribution.fit(patches, n_components=3)
     covariance = summary.components.T @ np.diag(summary.variance - summary.noise) @ summary.components
     precision = np.linalg.inv(covariance + summary.noise * np.eye(10))
     centred = patches[:20] - patches.mean(axis=0)
@@ -26,27 +26,27 @@ def test_is_the_mahalanobis_distance(patches):
 
 
 def test_a_direction_the_reference_lacks_is_unlike_it(patches):
-    summary = PatchSummary.fit(patches, n_components=3)
+    summary = PatchDistribution.fit(patches, n_components=3)
     strange = np.linalg.svd(summary.components)[2][-1]
     assert summary.score(summary.mean + 3 * strange) > 5
 
 
 def test_shape_of_the_input_is_kept(patches):
-    assert PatchSummary.fit(patches).score(patches[:24].reshape(2, 3, 4, 10)).shape == (2, 3, 4)
+    assert PatchDistribution.fit(patches).score(patches[:24].reshape(2, 3, 4, 10)).shape == (2, 3, 4)
 
 
 def test_a_collapsed_encoder_is_named():
     with pytest.raises(ModelError, match="collapsed"):
-        PatchSummary.fit(np.ones((50, 4)))
+        PatchDistribution.fit(np.ones((50, 4)))
 
 
 def test_few_patches():
     patches = np.random.default_rng(0).normal(size=(3, 10))
-    assert np.all(np.isfinite(PatchSummary.fit(patches).score(patches)))
+    assert np.all(np.isfinite(PatchDistribution.fit(patches).score(patches)))
 
 
 def test_weighted_quantile_counts_stars_not_windows():
     values, stars = np.array([1.0, 2, 3, 100, 100, 100, 100]), np.array([0, 1, 2, 3, 3, 3, 3])
     assert weighted_quantile(values, np.ones(7), 0.5) == 100
     assert weighted_quantile(values, np.array([1, 1, 1, 0.25, 0.25, 0.25, 0.25]), 0.5) == 2
-    assert familiar_distance(values, stars) == 100
+    assert ood_threshold(values, stars) == 100

@@ -38,15 +38,15 @@ def test_stars_vote_once_each(windows):
     crowded = MassRegressor(neighbours="stars").fit(X[copies], mass[copies], stars=stars[copies])
     by_window = MassRegressor(neighbours="windows").fit(X[copies], mass[copies], stars=stars[copies])
     beside = X[:1] + 0.001
-    assert by_window.consult(beside).spread[0] == pytest.approx(0, abs=1e-9)
-    assert crowded.consult(beside).spread[0] > 0.01
+    assert by_window.predict_log_mass(beside).spread[0] == pytest.approx(0, abs=1e-9)
+    assert crowded.predict_log_mass(beside).spread[0] > 0.01
 
 
 def test_excluded_star_does_not_vote(windows):
     X, mass, stars = windows
     fitted = MassRegressor().fit(X, mass, stars=stars)
     np.testing.assert_allclose(fitted.predict(X), mass, rtol=1e-3)
-    assert np.all(fitted.consult(X, exclude=stars).distance > fitted.consult(X).distance)
+    assert np.all(fitted.predict_log_mass(X, exclude=stars).distance > fitted.predict_log_mass(X).distance)
 
 
 def test_directions_without_variance_are_not_whitened(windows):
@@ -123,7 +123,7 @@ def test_the_kernel_follows_a_trend_beyond_the_mean_of_neighbours():
     slopes = {}
     for head in ("neighbours", "kernel"):
         regressor = MassRegressor(n_components=3, neighbours="windows", head=head).fit(X[near], 10 ** log_mass[near])
-        slopes[head] = np.polyfit(log_mass[far[::2]], regressor.consult(X[far[::2]]).value, 1)[0]
+        slopes[head] = np.polyfit(log_mass[far[::2]], regressor.predict_log_mass(X[far[::2]]).value, 1)[0]
     assert slopes["kernel"] > slopes["neighbours"] + 0.1
 
 

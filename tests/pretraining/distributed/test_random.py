@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from stellarfm.encoders.vit import DinoV2Tiny8
-from stellarfm.pretraining.distributed.random import SharedGenerator, normal, own_share, uniform
+from stellarfm.pretraining.distributed.random import ShardedGenerator, normal, own_share, uniform
 from stellarfm.pretraining.methods.dinov2 import DinoV2
 
 
 def generators(devices):
     for device in range(devices):
-        generator = SharedGenerator()
+        generator = ShardedGenerator()
         generator.manual_seed(7)
         generator.share = (device, devices)
         yield generator

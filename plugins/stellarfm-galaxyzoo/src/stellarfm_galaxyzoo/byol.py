@@ -14,7 +14,7 @@ from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.diagnostics import effective_rank, feature_spread
 from stellarfm.pretraining.distributed.collectives import gather, mean, place
-from stellarfm.pretraining.groups import optimiser_groups
+from stellarfm.pretraining.groups import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.heads import VoteHead, mlp
@@ -276,7 +276,7 @@ class ByolHybrid(PretrainingMethod):
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
         """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
-        return optimiser_groups(module, self.encoder(module), layer_decay=self.layer_decay)
+        return parameter_groups(module, self.encoder(module), layer_decay=self.layer_decay)
 
     def after_step(self, module: nn.Module, *, step: int) -> None:
         """Move the target network."""

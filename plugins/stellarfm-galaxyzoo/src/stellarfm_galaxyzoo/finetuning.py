@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from stellarfm.encoders.batch_norm import settle_norms
+from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.pretraining.groups import optimiser_groups
+from stellarfm.pretraining.groups import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
@@ -145,7 +145,7 @@ def finetune(
     channels, size = images.image(int(rows[0])).shape[:2]
     options = options or ImageOptions(size=size, channels=channels)
     if not isinstance(encoder, FrozenEncoder):
-        encoder = FrozenEncoder.find(encoder, image_size=size, seed=seed)
+        encoder = FrozenEncoder.resolve(encoder, image_size=size, seed=seed)
     _check_fit(encoder, size, channels)
     chosen, known = Subset(images, rows), votes[rows]
     if tuning.layers == 0:
@@ -179,7 +179,7 @@ def _tune(
     kept = max(1, round(CALIBRATION_SHARE * len(votes)))
     calibrating, learning = np.arange(kept), np.arange(kept, len(votes))
     thaw(encoder, tuning.layers)
-    settle_norms(encoder, batches(Subset(images, learning), next(encoder.parameters()).device))
+    calibrate_batch_norms(encoder, batches(Subset(images, learning), next(encoder.parameters()).device))
     start, _ = cross_fit("linear", features_of(encoder, Subset(images, learning)), votes[learning], schema, seed=seed)
     assert isinstance(start, LinearHead)
     head = _Head(start)
@@ -218,7 +218,7 @@ def _learn(
     """AdamW on views that keep the whole galaxy: turned, mirrored, slightly cropped."""
     thaw(encoder, tuning.layers)
     module = nn.ModuleDict({"encoder": encoder, "head": head})
-    groups = optimiser_groups(module, encoder, layer_decay=tuning.layer_decay)
+    groups = parameter_groups(module, encoder, layer_decay=tuning.layer_decay)
     for group in groups:
         group |= {
             "lr": tuning.learning_rate * group["lr_scale"],
