@@ -152,7 +152,8 @@ def test_parameter_groups_hold_every_learning_parameter_once():
     assert len({id(p) for p in [*decaying, *free]}) == len(decaying) + len(free)
     assert {id(p) for p in [*decaying, *free]} == {id(p) for p in module.parameters() if p.requires_grad}
     encoder = module.student.encoder
-    assert all(any(p is q for q in free) for p in (encoder.mask_token, encoder.backbone.cls_token))
+    tokens = (encoder.mask_token, encoder.backbone.cls_token, encoder.backbone.pos_embed)
+    assert all(any(p is q for q in decaying) for p in tokens)
     assert all(any(p is q for q in free) for n, p in encoder.named_parameters() if n.endswith("bias") or ".norm" in n)
     assert any(module.student.class_head.prototypes is q for q in decaying)
 
