@@ -100,11 +100,13 @@ class DinoV2(PretrainingMethod):
     global_size, local_size : int
         Sides of global and local crops in pixels; multiples of the patch size.
     global_area, local_area : sequence of float
-        Range of the share of an image that a crop covers.
+        Range of the fraction of the area of an image that a crop covers.
+    aspect : sequence of float
+        Range of the aspect ratio of what a crop covers.
     local_crops : int
         Number of local crops; there are always two global ones.
     rotation : {"any", "quarter", "none"}
-        Of every crop.
+        Rotation of every crop; see `stellarfm.pretraining.views.crop`.
     flips : bool
         Mirror half of the crops.
     gain, offset, gamma : float
@@ -152,6 +154,7 @@ class DinoV2(PretrainingMethod):
         local_size: int = 32,
         global_area: tuple[float, float] = (0.32, 1.0),
         local_area: tuple[float, float] = (0.05, 0.32),
+        aspect: tuple[float, float] = (3.0 / 4.0, 4.0 / 3.0),
         local_crops: int = 8,
         rotation: str = "any",
         flips: bool = True,
@@ -180,8 +183,9 @@ class DinoV2(PretrainingMethod):
         self.hidden = hidden
         self.bottleneck = bottleneck
         self.shared_head = shared_head
-        self.global_crop = augment.Crop(global_size, _pair("global_area", global_area))
-        self.local_crop = augment.Crop(local_size, _pair("local_area", local_area))
+        ratios = _pair("aspect", aspect)
+        self.global_crop = augment.Crop(global_size, _pair("global_area", global_area), ratios)
+        self.local_crop = augment.Crop(local_size, _pair("local_area", local_area), ratios)
         self.local_crops = local_crops
         self.rotation = rotation
         self.flips = flips

@@ -18,10 +18,11 @@ def optimiser_groups(
     """Learning parameters of `module` in groups of one rate and one decay each.
 
     Weight decay applies to all parameters except biases, normalization layers and layer scales: to class, mask and
-    register tokens and position embeddings as well, as in DINOv2's code (``get_params_groups_with_decay``). Layer ``i`` of the ``n`` layers of `encoder` learns at
-    ``layer_decay ** (n - 1 - i)`` times the rate (BEiT, arXiv:2106.08254, appendix H), so that the final norm and all
-    that is not the encoder learns at the full rate; the projection of pixels at `stem_rate` times that of its layer
-    (DINOv2's code, ``patch_embed_lr_mult``).
+    register tokens and position embeddings as well, as in DINOv2's code (``get_params_groups_with_decay``).
+
+    Layer ``i`` of the ``n`` layers of `encoder` learns at ``layer_decay ** (n - 1 - i)`` times the rate (BEiT,
+    arXiv:2106.08254, appendix H), so that the final norm and all that is not the encoder learns at the full rate; the
+    projection of pixels at `stem_rate` times that of its layer (DINOv2's code, ``patch_embed_lr_mult``).
 
     Parameters
     ----------
