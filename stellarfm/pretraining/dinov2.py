@@ -43,7 +43,10 @@ class Views(NamedTuple):
 class Branch(nn.Module):
     """An encoder with its two heads; student and teacher are one each."""
 
-    def __init__(self, encoder: nn.Module, class_head: nn.Module, patch_head: nn.Module) -> None:
+    class_head: PrototypeHead
+    patch_head: PrototypeHead
+
+    def __init__(self, encoder: nn.Module, class_head: PrototypeHead, patch_head: PrototypeHead) -> None:
         super().__init__()
         self.encoder = encoder
         self.class_head = class_head
