@@ -3,6 +3,7 @@
 import argparse
 
 from docutils import nodes
+from fidelity import fidelity_table
 from sphinx.util.docutils import SphinxDirective
 
 from stellarfm.cli.main import build_parser
@@ -46,6 +47,13 @@ def cost_rows():
         yield f"`{name}`", *numbers, device, *(f"{value:.3g}" for value in spent)
 
 
+class PretrainingFidelity(SphinxDirective):
+    """The values of DINOv2 and those of the recipes, with the reasons for differences."""
+
+    def run(self):
+        return self.parse_text_to_nodes(fidelity_table())
+
+
 class MassFlags(SphinxDirective):
     """The table of the quality flags of a mass."""
 
@@ -65,4 +73,5 @@ def setup(app):
     app.add_directive("commands", Commands)
     app.add_directive("mass-flags", MassFlags)
     app.add_directive("pretraining-costs", PretrainingCosts)
+    app.add_directive("pretraining-fidelity", PretrainingFidelity)
     return {"parallel_read_safe": True}

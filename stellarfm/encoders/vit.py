@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -36,7 +37,15 @@ class VisionTransformerEncoder(nn.Module, Encoder):
     image_size : int
         Side in pixels of the native grid of position embeddings; a multiple of `patch_size`.
     drop_path_rate : float
-        Largest rate of stochastic depth (it grows linearly with depth); only while training.
+        Rate of stochastic depth of the last block; only while training.
+    drop_path_uniform : bool
+        Use that rate in all blocks, as the DINOv2 code does, instead of one that increases linearly with depth from 0.
+    layer_scale : float, optional
+        Initial value of layer scale; 0 for none. The default is 1e-5 for ViT-B and ViT-L, and none for smaller
+        encoders, so that weights exported without the option can be loaded.
+    register_tokens : int
+        Number of register tokens (Darcet et al. 2023, arXiv:2309.16588): additional tokens without position, whose
+        outputs are discarded.
     """
 
     embed_dim: int = 192
@@ -46,8 +55,19 @@ class VisionTransformerEncoder(nn.Module, Encoder):
     layer_scale: ClassVar[float | None] = None
     maskable: ClassVar[bool] = True
 
-    def __init__(self, *, in_channels: int = 3, image_size: int = 64, drop_path_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        image_size: int = 64,
+        drop_path_rate: float = 0.0,
+        drop_path_uniform: bool = False,
+        layer_scale: float | None = None,
+        register_tokens: int = 0,
+    ) -> None:
         super().__init__()
+        if register_tokens < 0:
+            raise ValueError(f"register_tokens is {register_tokens}; expected at least 0")
         if image_size < self.patch_size or image_size % self.patch_size:
             raise ValueError(f"image_size is {image_size}; expected a multiple of the patch size {self.patch_size}")
         self.in_channels = in_channels
@@ -59,12 +79,18 @@ class VisionTransformerEncoder(nn.Module, Encoder):
             embed_dim=self.embed_dim,
             depth=self.depth,
             num_heads=self.heads,
-            init_values=self.layer_scale,
+            init_values=(self.layer_scale if layer_scale is None else layer_scale) or None,
             drop_path_rate=drop_path_rate,
             dynamic_img_size=True,
             num_classes=0,
         )
+        if drop_path_uniform and drop_path_rate:
+            for block in self.backbone.blocks:
+                block.drop_path1, block.drop_path2 = DropPath(drop_path_rate), DropPath(drop_path_rate)
         self.mask_token = nn.Parameter(torch.zeros(self.embed_dim))
+        self.register_tokens = None
+        if register_tokens:
+            self.register_tokens = nn.Parameter(1e-6 * torch.randn(register_tokens, self.embed_dim))
         if not torch.cuda.is_available():
             # For tens of tokens the fused kernel's backward pass is slower than plain products.
             for block in self.backbone.blocks:
@@ -76,9 +102,16 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         rows, columns = tokens.shape[1:3]
         if mask is not None:
             tokens = torch.where(mask.unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
-        tokens = self.backbone.blocks(self.backbone._pos_embed(tokens))
-        tokens = self.backbone.norm(tokens)
-        return Features(tokens[:, 0], tokens[:, 1:].unflatten(1, (rows, columns)))
+        tokens = self._with_registers(self.backbone._pos_embed(tokens))
+        tokens = self.backbone.norm(self.backbone.blocks(tokens))
+        return Features(tokens[:, 0], tokens[:, -rows * columns :].unflatten(1, (rows, columns)))
+
+    def _with_registers(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens with the register tokens, if any, between the class token and the patches."""
+        if self.register_tokens is None:
+            return tokens
+        registers = self.register_tokens.to(tokens.dtype).expand(len(tokens), -1, -1)
+        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Image features alone, shape (B, embed_dim)."""
@@ -120,8 +153,24 @@ class DinoV2Small16(DinoV2Small8):
 
     patch_size = 16
 
-    def __init__(self, *, in_channels: int = 3, image_size: int = 224, drop_path_rate: float = 0.0) -> None:
-        super().__init__(in_channels=in_channels, image_size=image_size, drop_path_rate=drop_path_rate)
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        image_size: int = 224,
+        drop_path_rate: float = 0.0,
+        drop_path_uniform: bool = False,
+        layer_scale: float | None = None,
+        register_tokens: int = 0,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            image_size=image_size,
+            drop_path_rate=drop_path_rate,
+            drop_path_uniform=drop_path_uniform,
+            layer_scale=layer_scale,
+            register_tokens=register_tokens,
+        )
 
 
 class DinoV2Base16(DinoV2Small16):

@@ -1,10 +1,11 @@
-"""Groups of parameters for the optimiser: who decays, and which layer learns how fast."""
+"""Groups of parameters for the optimizer, by weight decay and learning rate."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stellarfm.contracts import Encoder
 
@@ -16,10 +17,12 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Learning parameters of `module` in groups of one rate and one decay each.
 
-    Biases, norms and single tokens do not decay. Layer ``i`` of the ``n`` layers of `encoder` learns at
-    ``layer_decay ** (n - 1 - i)`` times the rate (BEiT, arXiv:2106.08254, appendix H), so that the final norm and all
-    that is not the encoder learns at the full rate; the projection of pixels at `stem_rate` times that of its layer
-    (DINOv2's code, ``patch_embed_lr_mult``).
+    Weight decay applies to all parameters except biases, normalization layers and layer scales: to class, mask and
+    register tokens and position embeddings as well, as in DINOv2's code (``get_params_groups_with_decay``).
+
+    Layer ``i`` of the ``n`` layers of `encoder` learns at ``layer_decay ** (n - 1 - i)`` times the rate (BEiT,
+    arXiv:2106.08254, appendix H), so that the final norm and all that is not the encoder learns at the full rate; the
+    projection of pixels at `stem_rate` times that of its layer (DINOv2's code, ``patch_embed_lr_mult``).
 
     Parameters
     ----------
@@ -35,13 +38,25 @@ def parameter_groups(
     list of dict
         ``params``, ``lr_scale`` and ``decay_scale``, as `stellarfm.contracts.PretrainingMethod.parameter_groups` says.
     """
-    rates = _rates(encoder, layer_decay, stem_rate)
+    rates, exempt = _rates(encoder, layer_decay, stem_rate), _without_decay(module)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): [], (1.0, 0.0): []}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            decay = 1.0 if sum(length > 1 for length in parameter.shape) > 1 else 0.0
+            decay = 0.0 if id(parameter) in exempt else 1.0
             groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
     return [{"params": members, "lr_scale": rate, "decay_scale": decay} for (rate, decay), members in groups.items()]
+
+
+def _without_decay(module: nn.Module) -> set[int]:
+    """Identities of the parameters without weight decay.
+
+    The rule of DINOv2's code, by name; batch norms, which that code does not support, are recognized by type.
+    """
+    exempt = {id(p) for part in module.modules() if isinstance(part, _BatchNorm) for p in part.parameters()}
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias") or "norm" in name or "gamma" in name:
+            exempt.add(id(parameter))
+    return exempt
 
 
 def _rates(encoder: Encoder, layer_decay: float, stem_rate: float) -> dict[int, float]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stellarfm import registry
-from stellarfm.encoders.vit import DinoV2Large16, DinoV2Nano8, DinoV2Tiny8, VisionTransformerEncoder
+from stellarfm.encoders.vit import DinoV2Base16, DinoV2Large16, DinoV2Nano8, DinoV2Tiny8, VisionTransformerEncoder
 
 
 class Micro(VisionTransformerEncoder):
@@ -78,6 +78,73 @@ def test_stochastic_depth_only_while_training():
     assert not torch.equal(encoder(images), encoder(images))
     encoder.eval()
     assert torch.equal(encoder(images), encoder(images))
+
+
+@pytest.mark.parametrize(("uniform", "rates"), [(True, [0.3, 0.3]), (False, [0.0, 0.3])])
+def test_rates_of_stochastic_depth(uniform, rates):
+    encoder = Micro(image_size=32, drop_path_rate=0.3, drop_path_uniform=uniform)
+    for block, rate in zip(encoder.backbone.blocks, rates, strict=True):
+        assert [getattr(drop, "drop_prob", 0.0) for drop in (block.drop_path1, block.drop_path2)] == pytest.approx(
+            [rate, rate]
+        )
+
+
+def test_layer_scale():
+    scaled = Micro(image_size=32, layer_scale=1e-5)
+    assert torch.equal(scaled.backbone.blocks[1].ls2.gamma, torch.full((24,), 1e-5))
+    assert not any("gamma" in name for name in Micro(image_size=32).state_dict())
+    with torch.device("meta"):
+        base, without = DinoV2Base16(), DinoV2Base16(layer_scale=0.0)
+    assert any("gamma" in name for name in base.state_dict())
+    assert not any("gamma" in name for name in without.state_dict())
+
+
+def test_options_add_nothing_to_the_state_unless_given():
+    """Weights exported before these options existed are loaded by name."""
+    names = set(Micro(image_size=32).state_dict())
+    uniform = Micro(image_size=32, drop_path_rate=0.3, drop_path_uniform=True)
+    assert names == set(uniform.state_dict())
+    assert set(Micro(image_size=32, register_tokens=2).state_dict()) - names == {"register_tokens"}
+
+
+def test_register_tokens():
+    torch.manual_seed(0)
+    encoder = Micro(image_size=32, register_tokens=4).eval()
+    lengths = []
+    encoder.backbone.norm.register_forward_hook(lambda module, given, tokens: lengths.append(tokens.shape[1]))
+    images = torch.rand(2, 3, 24, 24)
+    image, patches = encoder.encode(images)
+    assert lengths == [1 + 4 + 9]
+    assert (image.shape, patches.shape) == ((2, 24), (2, 3, 3, 24))
+    assert 0 < float(encoder.register_tokens.detach().abs().max()) < 1e-5  # as in the DINOv2 code
+    mask = torch.ones(2, 3, 3, dtype=torch.bool)
+    hidden = encoder.encode(images, mask=mask)
+    torch.testing.assert_close(hidden.image[0], hidden.image[1])
+    hidden.patches[:, 1, 1, 0].sum().backward()
+    assert encoder.register_tokens.grad.abs().max() > 0
+    assert any(p is encoder.register_tokens for p in encoder.layers()[0])
+    with torch.no_grad():
+        encoder.register_tokens.add_(1.0)
+    assert not torch.allclose(encoder.encode(images).image, image)
+
+
+def test_register_tokens_leave_the_patches_in_order():
+    torch.manual_seed(0)
+    encoder = Micro(image_size=32, register_tokens=3).eval()
+    torch.nn.init.zeros_(encoder.backbone.pos_embed)
+    for block in encoder.backbone.blocks:
+        torch.nn.init.zeros_(block.attn.proj.weight)
+        torch.nn.init.zeros_(block.attn.proj.bias)
+    images = torch.zeros(1, 3, 32, 32)
+    images[:, :, 8:16, 24:32] = 1.0
+    patches = encoder.encode(images).patches[0]
+    different = (patches - patches[0, 0]).abs().amax(dim=-1) > 1e-4
+    assert different.nonzero().tolist() == [[1, 3]]
+
+
+def test_negative_register_tokens():
+    with pytest.raises(ValueError, match="register_tokens is -1; expected at least 0"):
+        Micro(image_size=32, register_tokens=-1)
 
 
 def test_any_number_of_channels():

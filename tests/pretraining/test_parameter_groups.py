@@ -6,7 +6,7 @@ import torch
 from stellarfm import registry
 from stellarfm.contracts import Encoder, Features
 from stellarfm.encoders.resnet import ResNet18
-from stellarfm.encoders.vit import DinoV2Tiny8
+from stellarfm.encoders.vit import DinoV2Base16, DinoV2Tiny8
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods.dinov2 import DinoV2
@@ -35,7 +35,27 @@ def test_rates_of_a_vision_transformer_are_those_of_the_official_code():
             layer = 0
         expected = 0.9 ** (13 - layer) * (0.2 if "patch_embed" in name else 1.0)
         assert rate == pytest.approx(expected), name
-        assert decay == float(not (name.endswith("bias") or "norm" in name or "token" in name)), name
+        assert decay == float(not (name.endswith(".bias") or "norm" in name or "gamma" in name)), name
+
+
+def test_tokens_positions_and_prototypes_have_weight_decay():
+    """As in get_params_groups_with_decay: all but biases, norms and layer scales."""
+    with torch.device("meta"):
+        encoder = DinoV2Base16()
+        module = DinoV2(prototypes=8, global_size=224, local_size=96).build(encoder, image_size=224, total_steps=2)
+    found = scales(module.student, encoder)
+    decaying = {name.removeprefix("encoder.") for name, (_, decay) in found.items() if decay == 1.0}
+    assert {"mask_token", "backbone.cls_token", "backbone.pos_embed"} <= decaying
+    assert {"class_head.prototypes", "class_head.magnitudes"} <= decaying
+    assert found["encoder.backbone.blocks.0.ls1.gamma"] == (1.0, 0.0)
+    assert found["encoder.backbone.norm.weight"] == (1.0, 0.0)
+
+
+def test_batch_norms_have_no_weight_decay():
+    encoder = ResNet18()
+    found = scales(encoder, encoder)
+    assert found["backbone.layer2.0.downsample.1.weight"] == (1.0, 0.0)
+    assert found["backbone.layer2.0.downsample.0.weight"] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("name", registry.names("encoders"))

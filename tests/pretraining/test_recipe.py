@@ -7,7 +7,7 @@ import torch
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.plugins import make_encoder, make_method, plugin_names
+from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method, plugin_names
 from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names, with_settings
 
 #: The one recipe that leaves encoder and dataset to the caller.
@@ -42,8 +42,14 @@ def test_official_values(name):
     assert (method["prototypes"], method["hidden"], method["bottleneck"]) == (65536, 2048, 256)
     assert (method["momentum"], method["teacher_temperature"]) == ([0.992, 1.0], [0.04, 0.07])
     assert (method["temperature_warmup"], method["frozen_prototypes"]) == (30 / 100, 1 / 100)
+    assert (recipe.encoder["layer_scale"], recipe.encoder["drop_path_uniform"]) == (1e-5, True)
     assert (method["layer_decay"], method["stem_rate"], method["clip"]) == (0.9, 0.2, 3.0)
     assert (method["global_area"], method["local_area"], method["local_crops"]) == ([0.32, 1.0], [0.05, 0.32], 8)
+
+
+def test_points_of_the_mass_paper():
+    recipe = load_recipe("large16-336")
+    assert (recipe.size, make_dataset(plugin_names(recipe), recipe).n_points) == (336, 1_000_000)
 
 
 def test_plugins_of_a_recipe_and_of_the_caller():

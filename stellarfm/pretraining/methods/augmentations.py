@@ -32,15 +32,27 @@ __all__ = [
 ]
 
 ROTATIONS = ("any", "quarter", "none")
+TRIES = 10
 CENTRE, SPREAD, LIMIT = 0.5, 0.2, 5.0  # flames have means of 0.4-0.5 and a standard deviation of 0.2
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random square crop: its side in pixels, and the range of the share of the image's area that it covers."""
+    """A random crop, resampled to a square.
+
+    Attributes
+    ----------
+    size : int
+        Side of the result in pixels.
+    area : tuple of float
+        Range of the fraction of the area of the image that is covered.
+    aspect : tuple of float
+        Range of the ratio of width to height of what is covered, drawn uniformly in its logarithm.
+    """
 
     size: int
     area: tuple[float, float]
+    aspect: tuple[float, float] = (3.0 / 4.0, 4.0 / 3.0)
 
 
 @dataclass(frozen=True)
@@ -65,17 +77,18 @@ class Stretch:
 def crop(
     images: torch.Tensor, how: Crop, *, generator: torch.Generator, rotation: str = "any", flips: bool = True
 ) -> torch.Tensor:
-    """Crop, rotate and flip in one bilinear resampling.
+    """Rotate, crop and flip in one bilinear resampling.
 
-    The rotated square always lies inside the image, so that no border is ever invented: its side is limited to
-    ``1 / (|cos| + |sin|)`` of the image's.
+    The image is rotated about its center, continued beyond its borders by reflection, and cropped along the rotated
+    axes with the distribution of torchvision's ``RandomResizedCrop``: rotation changes neither the area of a crop, nor
+    its aspect ratio, nor the range of its position.
 
     Parameters
     ----------
     images : torch.Tensor
         Shape (B, C, side, side).
     how : Crop
-        Size of the result and range of area.
+        Size of the result, and ranges of area and aspect ratio.
     generator : torch.Generator
         On the device of `images`.
     rotation : {"any", "quarter", "none"}
@@ -91,16 +104,32 @@ def crop(
     count = len(images)
     angle = _angles(count, rotation, generator)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    reach = cos.abs() + sin.abs()
-    side = torch.minimum(uniform((count,), *how.area, generator=generator).sqrt(), 1.0 / reach)
-    margin = (1.0 - side * reach).clamp(min=0.0)
-    shift = uniform((2, count), -1.0, 1.0, generator=generator, axis=1) * margin
-    mirror = torch.where(uniform((count,), 0.0, 1.0, generator=generator) < 0.5 * flips, -1.0, 1.0)
-    rows = torch.stack([side * cos * mirror, -side * sin, shift[0], side * sin * mirror, side * cos, shift[1]], dim=1)
+    width, height = _sides(count, how, generator)
+    right = uniform((count,), -1.0, 1.0, generator=generator) * (1.0 - width)
+    down = uniform((count,), -1.0, 1.0, generator=generator) * (1.0 - height)
+    width = torch.where(uniform((count,), 0.0, 1.0, generator=generator) < 0.5 * flips, -width, width)
+    x = [width * cos, -height * sin, right * cos - down * sin]
+    y = [width * sin, height * cos, right * sin + down * cos]
+    rows = torch.stack([*x, *y], dim=1)
     grid = functional.affine_grid(
         rows.view(count, 2, 3), [count, images.shape[1], how.size, how.size], align_corners=False
     )
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _sides(count: int, how: Crop, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Widths and heights of random crops in units of the side of the image, each of shape (count,).
+
+    As in torchvision, pairs of area and aspect ratio are drawn until a crop fits, but no more than ten times; the
+    crop is then the whole image.
+    """
+    area = uniform((TRIES, count), *how.area, generator=generator, axis=1)
+    aspect = uniform((TRIES, count), *map(math.log, how.aspect), generator=generator, axis=1).exp()
+    sides = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()])
+    fits = (sides <= 1.0).all(dim=0)
+    first = fits.int().argmax(dim=0).expand(2, 1, count)
+    width, height = torch.where(fits.any(dim=0), sides.gather(1, first).squeeze(1), 1.0)
+    return width, height
 
 
 def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tensor:

@@ -43,7 +43,10 @@ class Views(NamedTuple):
 class Branch(nn.Module):
     """An encoder with its two heads; student and teacher are one each."""
 
-    def __init__(self, encoder: nn.Module, class_head: nn.Module, patch_head: nn.Module) -> None:
+    class_head: PrototypeHead
+    patch_head: PrototypeHead
+
+    def __init__(self, encoder: nn.Module, class_head: PrototypeHead, patch_head: PrototypeHead) -> None:
         super().__init__()
         self.encoder = encoder
         self.class_head = class_head
@@ -100,11 +103,13 @@ class DinoV2(PretrainingMethod):
     global_size, local_size : int
         Sides of global and local crops in pixels; multiples of the patch size.
     global_area, local_area : sequence of float
-        Range of the share of an image that a crop covers.
+        Range of the fraction of the area of an image that a crop covers.
+    aspect : sequence of float
+        Range of the aspect ratio of what a crop covers.
     local_crops : int
         Number of local crops; there are always two global ones.
     rotation : {"any", "quarter", "none"}
-        Of every crop.
+        Rotation of every crop; see `stellarfm.pretraining.views.crop`.
     flips : bool
         Mirror half of the crops.
     gain, offset, gamma : float
@@ -114,7 +119,7 @@ class DinoV2(PretrainingMethod):
     noise : float
         Largest standard deviation of the added noise; 0 switches it off.
     dino_weight, ibot_weight, koleo_weight : float
-        Weights in the sum that is minimised.
+        Weights of the three losses. KoLeo is the sum over the two global crops, DINO and iBOT are means.
     masked_images : float
         Share of global crops with hidden patches.
     mask_ratio : sequence of float
@@ -130,7 +135,9 @@ class DinoV2(PretrainingMethod):
     centring : {"sinkhorn", "mean"}
         Of the teacher's logits.
     frozen_prototypes : float
-        Share of all steps at the start during which prototypes do not learn.
+        Fraction of all steps, at the start, during which the prototypes are not updated.
+    frozen_norm : bool
+        Keep the norms of the prototypes at 1 (DINO) instead of learning them from 1 on (DINOv2).
     clip : float
         Largest norm of the gradient of the encoder and of each head; 0 switches clipping off.
     layer_decay : float
@@ -150,6 +157,7 @@ class DinoV2(PretrainingMethod):
         local_size: int = 32,
         global_area: tuple[float, float] = (0.32, 1.0),
         local_area: tuple[float, float] = (0.05, 0.32),
+        aspect: tuple[float, float] = (3.0 / 4.0, 4.0 / 3.0),
         local_crops: int = 8,
         rotation: str = "any",
         flips: bool = True,
@@ -169,6 +177,7 @@ class DinoV2(PretrainingMethod):
         momentum: tuple[float, float] = (0.992, 1.0),
         centring: str = "sinkhorn",
         frozen_prototypes: float = 0.01,
+        frozen_norm: bool = False,
         clip: float = 3.0,
         layer_decay: float = 1.0,
         stem_rate: float = 1.0,
@@ -177,8 +186,9 @@ class DinoV2(PretrainingMethod):
         self.hidden = hidden
         self.bottleneck = bottleneck
         self.shared_head = shared_head
-        self.global_crop = augment.Crop(global_size, _pair("global_area", global_area))
-        self.local_crop = augment.Crop(local_size, _pair("local_area", local_area))
+        ratios = _pair("aspect", aspect)
+        self.global_crop = augment.Crop(global_size, _pair("global_area", global_area), ratios)
+        self.local_crop = augment.Crop(local_size, _pair("local_area", local_area), ratios)
         self.local_crops = local_crops
         self.rotation = rotation
         self.flips = flips
@@ -194,6 +204,7 @@ class DinoV2(PretrainingMethod):
         self.momentum = _pair("momentum", momentum)
         self.centring = centring
         self.frozen_prototypes = frozen_prototypes
+        self.frozen_norm = frozen_norm
         self.clip = clip
         self.layer_decay = layer_decay
         self.stem_rate = stem_rate
@@ -229,7 +240,11 @@ class DinoV2(PretrainingMethod):
 
     def _head(self, encoder: Encoder) -> PrototypeHead:
         return PrototypeHead(
-            encoder.embed_dim, prototypes=self.prototypes, hidden=self.hidden, bottleneck=self.bottleneck
+            encoder.embed_dim,
+            prototypes=self.prototypes,
+            hidden=self.hidden,
+            bottleneck=self.bottleneck,
+            frozen_norm=self.frozen_norm,
         )
 
     def _centring(self) -> nn.Module:
@@ -274,7 +289,7 @@ class DinoV2(PretrainingMethod):
         class_logits, patch_logits, tokens = self._study(module.student, views)
         parts = {
             "dino": dino_loss(class_logits, class_targets, temperature=self.student_temperature),
-            "koleo": torch.stack([koleo_loss(view) for view in tokens.chunk(2)]).mean(),
+            "koleo": torch.stack([koleo_loss(view) for view in tokens.chunk(2)]).sum(),
         }
         if self.masked_images:
             parts["ibot"] = ibot_loss(patch_logits, patch_targets, views.mask, temperature=self.student_temperature)
@@ -329,8 +344,8 @@ class DinoV2(PretrainingMethod):
             for part in (student.encoder, *heads):
                 nn.utils.clip_grad_norm_(part.parameters(), self.clip)
         if step < self.frozen_prototypes * self.total_steps:
-            for head in heads:
-                head.prototypes.grad = None
+            for parameter in (parameter for head in heads for parameter in head.last_layer()):
+                parameter.grad = None
 
     def after_step(self, module: nn.Module, *, step: int) -> None:
         """Move the teacher towards the student."""

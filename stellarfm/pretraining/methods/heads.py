@@ -10,11 +10,13 @@ __all__ = ["PrototypeHead"]
 
 
 class PrototypeHead(nn.Module):
-    """Three-layer perceptron, normalisation, and cosine similarity to learnt prototypes.
+    """Three-layer perceptron, l2 normalization and a weight-normalized linear layer without bias.
 
-    "A 3-layer multi-layer perceptron with hidden dimension 2048 followed by l2 normalization and a weight normalized
-    fully connected layer with K dimensions" (Caron et al. 2021, arXiv:2104.14294, section 3.1). The similarities are
-    computed in float32: divided by a temperature of 0.04, the rounding of bfloat16 would be 0.1.
+    Head of DINO (Caron et al. 2021, arXiv:2104.14294, section 3.1) in the form of the DINOv2 code (``DINOHead``). A
+    prototype is the product of a magnitude, initially 1, and the direction of a vector that is initialized as the
+    weights of `torch.nn.Linear`: uniform in ``+-1 / sqrt(bottleneck)``, with a norm of about 0.58. The norm of that
+    vector sets how fast its direction can change at a given learning rate. The last layer is computed in float32: with
+    bfloat16, the rounding error of a logit divided by a temperature of 0.04 would be 0.1.
 
     Parameters
     ----------
@@ -23,28 +25,38 @@ class PrototypeHead(nn.Module):
     prototypes : int
         Number K of prototypes.
     hidden, bottleneck : int
-        Widths of the perceptron and of the space in which the prototypes live.
+        Widths of the perceptron and of the space of the prototypes.
+    frozen_norm : bool
+        Keep the magnitudes at 1 (``norm_last_layer`` of DINO) instead of learning them (DINOv2).
     """
 
-    def __init__(self, features: int, *, prototypes: int, hidden: int, bottleneck: int) -> None:
+    def __init__(
+        self, features: int, *, prototypes: int, hidden: int, bottleneck: int, frozen_norm: bool = False
+    ) -> None:
         super().__init__()
         self.perceptron = nn.Sequential(
             nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
-        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         self.apply(_initialise)
-        nn.init.normal_(self.prototypes)
+        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
+        bound = bottleneck**-0.5
+        nn.init.uniform_(self.prototypes, -bound, bound)
+        self.magnitudes = nn.Parameter(torch.ones(prototypes, 1), requires_grad=not frozen_norm)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Similarities (N, K) in [-1, 1], float32, of features (N, D)."""
+        """Logits (N, K), float32, of features (N, D): cosine similarities times the magnitudes of the prototypes."""
         embedded = self.perceptron(features)
         with torch.autocast(features.device.type, enabled=False):
-            unit = functional.normalize(embedded.float(), dim=-1, eps=1e-6)
-            return functional.linear(unit, functional.normalize(self.prototypes, dim=-1))
+            unit = functional.normalize(embedded.float(), dim=-1)
+            return functional.linear(unit, functional.normalize(self.prototypes, dim=-1) * self.magnitudes)
+
+    def last_layer(self) -> list[nn.Parameter]:
+        """Parameters of the prototypes."""
+        return [self.prototypes, self.magnitudes]
 
 
 def _initialise(module: nn.Module) -> None:
-    """Truncated normal weights of standard deviation 0.02, zero biases (as the authors of DINO)."""
+    """Truncated normal weights with a standard deviation of 0.02 and zero biases, as in the DINOv2 code."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

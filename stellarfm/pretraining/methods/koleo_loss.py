@@ -31,7 +31,7 @@ def koleo_loss(features: torch.Tensor, *, epsilon: float = 1e-8) -> torch.Tensor
         Scalar.
     """
     with torch.autocast(features.device.type, enabled=False):
-        unit = functional.normalize(features.float(), dim=1)
+        unit = functional.normalize(features.float(), dim=1, eps=epsilon)
         everyone = gather(unit)
         with torch.no_grad():
             itself = torch.arange(len(unit), device=unit.device) + place()[0] * len(unit)

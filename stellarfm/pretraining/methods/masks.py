@@ -68,7 +68,7 @@ def _wanted(
     images: int, patches: int, masked_images: float, ratio: tuple[float, float], generator: torch.Generator
 ) -> torch.Tensor:
     """Number of patches to hide in each image, shape (B,)."""
-    masked = round(images * masked_images)
+    masked = int(images * masked_images)
     rank = torch.arange(masked, device=generator.device)
     share = ratio[0] + (ratio[1] - ratio[0]) * (rank + _uniform((masked,), generator)) / max(masked, 1)
     counts = torch.zeros(images, dtype=torch.long, device=generator.device)

@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.stats import ks_2samp, kstest
+from torchvision.transforms import RandomResizedCrop
 
 from stellarfm.pretraining.methods import augmentations as views
 from stellarfm.pretraining.methods.augmentations import Crop, Stretch
@@ -18,7 +21,7 @@ def images(count: int = 4, side: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=generator(9))
 
 
-WHOLE = Crop(32, (1.0, 1.0))
+WHOLE = Crop(32, (1.0, 1.0), (1.0, 1.0))
 
 
 def test_the_whole_image_is_the_image():
@@ -38,26 +41,65 @@ def test_quarter_turns_and_flips_are_the_eight_symmetries():
     assert len(seen) == 8
 
 
-def test_a_crop_of_any_angle_invents_no_border():
-    side = 64
-    line = (torch.arange(side) + 0.5) / side * 2 - 1
-    batch = torch.stack(torch.meshgrid(line, line, indexing="ij")).expand(500, -1, -1, -1).contiguous()
-    crops = views.crop(batch, Crop(16, (0.2, 1.0)), generator=generator())
+def ramps(count: int, side: int = 64) -> torch.Tensor:
+    """Coordinates in pixels from the center, as images of two channels (x, y)."""
+    line = torch.arange(side) - (side - 1) / 2
+    return torch.stack(torch.meshgrid(line, line, indexing="xy")).expand(count, -1, -1, -1).contiguous()
+
+
+def geometry(how: Crop, rotation: str, count: int = 4000) -> dict[str, np.ndarray]:
+    """Geometry of random crops of an image of unit side, measured at the center of each crop."""
+    side, middle = 64, how.size // 2
+    crops = views.crop(ramps(count, side), how, generator=generator(), rotation=rotation, flips=False) / side
+    along = (crops[:, :, middle, middle] - crops[:, :, middle, middle - 1]) * how.size
+    down = (crops[:, :, middle, middle] - crops[:, :, middle - 1, middle]) * how.size
+    width, height = along.norm(dim=1), down.norm(dim=1)
+    center = crops[:, :, middle - 1 : middle + 1, middle - 1 : middle + 1].mean(dim=(2, 3))
+    x = (center * along).sum(dim=1) / width
+    values = {"area": width * height, "aspect": width / height, "width": width, "x": x}
+    values |= {"angle": torch.atan2(along[:, 1], along[:, 0])}
+    return {name: value.numpy() for name, value in values.items()}
+
+
+def official(area: tuple[float, float], count: int = 4000, side: int = 1000) -> dict[str, np.ndarray]:
+    """The same for the crops of torchvision."""
+    torch.manual_seed(1)
+    image = torch.empty(1, side, side)
+    boxes = [RandomResizedCrop.get_params(image, list(area), [3 / 4, 4 / 3]) for _ in range(count)]
+    _, left, height, width = np.array(boxes, float).T / side
+    return {"area": width * height, "aspect": width / height, "width": width, "x": left + width / 2 - 0.5}
+
+
+@pytest.mark.parametrize("rotation", ["none", "any"])
+@pytest.mark.parametrize("area", [(0.32, 1.0), (0.05, 0.32)])
+def test_crops_are_distributed_as_those_of_torchvision(area, rotation):
+    ours, theirs = geometry(Crop(16, area), rotation), official(area)
+    for name, values in theirs.items():
+        assert ks_2samp(ours[name], values).pvalue > 0.01, name
+    assert ours["area"].mean() == pytest.approx(theirs["area"].mean(), abs=0.01)
+
+
+def test_angles_are_uniform():
+    angles = geometry(Crop(16, (0.32, 1.0)), "any")["angle"]
+    assert kstest(angles / (2 * math.pi) + 0.5, "uniform").pvalue > 0.01
+
+
+def test_what_lies_inside_the_image_is_a_rotated_rectangle():
+    crops = views.crop(ramps(500), Crop(16, (0.05, 0.3)), generator=generator())
+    inside = crops.abs().amax(dim=(1, 2, 3)) < 31.0
     slope = crops[:, :, :, 1:] - crops[:, :, :, :-1]
-    # A linear ramp stays a linear ramp under rotation and scaling; reflections at a border would bend it.
-    assert (slope - slope.mean(dim=(2, 3), keepdim=True)).abs().max() < 1e-4
+    bend = (slope - slope.mean(dim=(2, 3), keepdim=True)).abs().amax(dim=(1, 2, 3))
+    assert inside.float().mean() > 0.2
+    assert bend[inside].max() < 1e-4
 
 
-def test_areas_lie_in_their_range():
-    side = 64
-    line = (torch.arange(side) + 0.5) / side
-    batch = torch.stack(torch.meshgrid(line, line, indexing="ij")).expand(500, -1, -1, -1).contiguous()
-    crops = views.crop(batch, Crop(16, (0.1, 0.4)), generator=generator())
-    step = crops[:, :, 0, 1] - crops[:, :, 0, 0]
-    areas = (step.square().sum(dim=1).sqrt() * 16).square()
-    assert areas.min() > 0.099
-    assert areas.max() < 0.401
-    assert areas.std() > 0.05
+def test_borders_are_reflected():
+    batch = images(200)
+    crops = views.crop(batch, Crop(32, (0.9, 1.0)), generator=generator(), rotation="any")
+    assert torch.isfinite(crops).all()
+    for crop, image in zip(crops, batch, strict=True):
+        assert crop.min() >= image.min() - 1e-5
+        assert crop.max() <= image.max() + 1e-5
 
 
 def test_unknown_rotation():

@@ -88,6 +88,31 @@ def test_the_sum_of_the_parts():
     torch.testing.assert_close(losses["loss"], expected)
 
 
+def test_koleo_is_the_sum_over_the_global_crops():
+    m = method()
+    module = built(m)
+    made = views(m)
+    tokens = module.student.encode(made.large, mask=made.mask).image
+    expected = 0.0
+    for view in torch.nn.functional.normalize(tokens, dim=-1, eps=1e-8).chunk(2):  # as in ssl_meta_arch.py
+        similarity = (view @ view.T).fill_diagonal_(-1.0)
+        distance = torch.nn.functional.pairwise_distance(view, view[similarity.argmax(dim=1)], eps=1e-8)
+        expected = expected - torch.log(distance + 1e-8).mean()
+    torch.testing.assert_close(m.losses(module, made, step=0)["koleo"], expected)
+
+
+def test_dino_is_scaled_as_in_the_official_code():
+    m = method()
+    module = built(m)
+    made = views(m)
+    targets = m._teach(module, made, 0)[0]
+    logits = m._study(module.student, made)[0] / 0.1
+    terms = (2 - 1) * 2 + m.local_crops * 2
+    local = -sum((t * s.log_softmax(-1)).sum(-1).mean() for s in logits[2:] for t in targets) / terms
+    both = -(targets.flip(0) * logits[:2].log_softmax(-1)).sum(-1).mean() * 2 / terms
+    torch.testing.assert_close(m.losses(module, made, step=0)["dino"], local + both)
+
+
 def test_a_switched_off_part_needs_nothing():
     m = method(ibot_weight=0.0, local_crops=0)
     module = built(m)
@@ -127,7 +152,8 @@ def test_parameter_groups_hold_every_learning_parameter_once():
     assert len({id(p) for p in [*decaying, *free]}) == len(decaying) + len(free)
     assert {id(p) for p in [*decaying, *free]} == {id(p) for p in module.parameters() if p.requires_grad}
     encoder = module.student.encoder
-    assert all(any(p is q for q in free) for p in (encoder.mask_token, encoder.backbone.cls_token))
+    tokens = (encoder.mask_token, encoder.backbone.cls_token, encoder.backbone.pos_embed)
+    assert all(any(p is q for q in decaying) for p in tokens)
     assert all(any(p is q for q in free) for n, p in encoder.named_parameters() if n.endswith("bias") or ".norm" in n)
     assert any(module.student.class_head.prototypes is q for q in decaying)
 
@@ -150,9 +176,9 @@ def test_prototypes_are_held_at_the_start():
     module = built(m)
     m.losses(module, views(m), step=0)["loss"].backward()
     m.before_optimizer(module, step=3)
-    assert module.student.class_head.prototypes.grad is not None
+    assert all(p.grad is not None for p in module.student.class_head.last_layer())
     m.before_optimizer(module, step=2)
-    assert module.student.class_head.prototypes.grad is None
+    assert all(p.grad is None for p in module.student.class_head.last_layer())
 
 
 def test_moving_mean_is_saved_with_the_module():

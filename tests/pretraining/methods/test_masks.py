@@ -20,6 +20,18 @@ def test_half_of_the_images_with_ratios_between_the_limits(grid):
     assert float(masked.mean()) == pytest.approx(0.3, abs=0.5 / grid**2 + 0.01)
 
 
+@pytest.mark.parametrize(("images", "masked_images"), [(64, 0.5), (6, 0.3)])
+def test_numbers_are_stratified_as_in_the_official_code(images, masked_images):
+    """``data/collate.py``: one ratio in each of ``int(B p)`` equal intervals, times the number of patches."""
+    counts = masks(images=images, grid=14, masked_images=masked_images).sum(dim=(1, 2)).sort().values
+    masked = int(images * masked_images)
+    edges = torch.linspace(0.1, 0.5, masked + 1) * 14**2
+    assert not counts[: images - masked].any()
+    counts = counts[images - masked :]
+    assert (counts >= edges[:-1].floor()).all()
+    assert (counts <= edges[1:]).all()
+
+
 def test_the_total_hardly_changes_from_batch_to_batch():
     totals = torch.tensor([int(masks(seed).sum()) for seed in range(20)])
     assert totals.float().std() < 0.02 * totals.float().mean()
