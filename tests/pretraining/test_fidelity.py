@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stellarfm import registry
-from stellarfm.pretraining.dinov2 import DinoV2
+from stellarfm.pretraining.methods.dinov2 import DinoV2
 
 PATH = Path(__file__).parents[2] / "docs" / "_ext" / "fidelity.py"
 

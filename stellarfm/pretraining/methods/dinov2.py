@@ -109,7 +109,7 @@ class DinoV2(PretrainingMethod):
     local_crops : int
         Number of local crops; there are always two global ones.
     rotation : {"any", "quarter", "none"}
-        Rotation of every crop; see `stellarfm.pretraining.views.crop`.
+        Rotation of every crop; see `stellarfm.pretraining.methods.augmentations.crop`.
     flips : bool
         Mirror half of the crops.
     gain, offset, gamma : float
