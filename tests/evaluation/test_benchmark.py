@@ -158,7 +158,7 @@ def test_one_simulation_cannot_be_left_out(cloud):
 
 def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readout(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
-    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
+    trained = FrozenEncoder(random.name, random.options, lambda: random.module, {"steps": 3})
     names = [method.name for method in default_methods(trained, pixels=32)]
     assert names[:2] == ["test.tiny, pretrained: rings", "test.tiny, random weights: rings"]
     assert [method.name for method in default_methods(random, pixels=32)] == names[1:]
@@ -181,7 +181,7 @@ def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
 
 def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
-    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
+    trained = FrozenEncoder(random.name, random.options, lambda: random.module, {"steps": 3})
     readout = Readout(pooling=("class", "profiles"))
     methods = default_methods(trained, pixels=32, readout=readout, regressor=MassRegressor(block_weights=(0.3, 1.0)))
     names = [method.name for method in methods]

@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from stellarfm.contracts import MassHead
@@ -84,6 +83,8 @@ def cross_fit(
     ModelError
         If there are fewer than two groups, or `by` is unknown.
     """
+    from sklearn.model_selection import GroupKFold
+
     groups = {"star": stars, "simulation": simulations}.get(by)
     if groups is None:
         raise ModelError(f"unknown calibration_by {by!r}; choose 'star' or 'simulation'")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.out_of_distribution import OOD_QUANTILE
@@ -68,6 +67,8 @@ class PatchDistribution:
         ModelError
             If the patch vectors are all equal.
         """
+        from sklearn.decomposition import PCA
+
         if not np.ptp(patches, axis=0).any():
             raise ModelError("the patch features do not vary: the encoder has collapsed; pretrain it again")
         n_components = max(1, min(n_components, min(patches.shape) - 1))

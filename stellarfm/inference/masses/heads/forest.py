@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from stellarfm.contracts import MassHead
@@ -75,6 +74,8 @@ class ForestHead(BaseEstimator, MassHead):
         blocks: Sequence[int] | None = None,
     ) -> ForestHead:
         """Grow the trees; `stars` and `blocks` are not needed. See `stellarfm.contracts.MassHead.fit`."""
+        from sklearn.ensemble import ExtraTreesRegressor
+
         features, log_mass, _ = check_reference(features, log_mass, stars)
         forest = ExtraTreesRegressor(
             self.n_trees,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
-from sklearn.svm import SVR
 from sklearn.utils.validation import check_is_fitted
 
 from stellarfm.contracts import MassHead
@@ -77,6 +76,8 @@ class SVRHead(BaseEstimator, MassHead):
         blocks: Sequence[int] | None = None,
     ) -> SVRHead:
         """Fit whitening and regression; see `stellarfm.contracts.MassHead.fit`."""
+        from sklearn.svm import SVR
+
         features, log_mass, _ = check_reference(features, log_mass, stars)
         self.whitening_ = Whitening.fit(
             features,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from stellarfm.exceptions import ModelError
 
@@ -85,6 +84,8 @@ class Whitening:
 
 def _block_matrix(features: np.ndarray, n_components: int | None, standardize: bool) -> np.ndarray:
     """Return the matrix from centered features (N, D) to whitened components, without those of no variance."""
+    from sklearn.decomposition import PCA
+
     scale = features.std(axis=0) if standardize else np.ones(features.shape[1])
     scale[scale == 0] = 1
     most = min(n_components or features.shape[1], features.shape[1], max(1, len(features) - 1))
