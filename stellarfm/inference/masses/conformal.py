@@ -252,10 +252,9 @@ class StarConformal(BaseEstimator):
             self._star_weight = self._star_weight * shift * self.n_stars_ / np.sum(self._star_weight * shift)
         n_bins = round((np.ptp(log_mass) + GRID_BELOW + GRID_ABOVE) / STEP) + 1
         self._grid = log_mass.min() - GRID_BELOW + STEP * np.arange(n_bins)
-        order = np.argsort(predicted, kind="stable")
-        reached = np.cumsum(self._residual_weight[order])
-        self._sorted = predicted[order]
-        self._rank_of_sorted = (reached - 0.5 * self._residual_weight[order]) / reached[-1]
+        self._sorted, index = np.unique(predicted, return_inverse=True)
+        weight = np.bincount(index, self._residual_weight)
+        self._rank_of_sorted = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
         self._rank = self._ranks(predicted)
 
     def _ranks(self, predicted: np.ndarray) -> np.ndarray:

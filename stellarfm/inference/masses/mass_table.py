@@ -171,7 +171,9 @@ def check_masses_path(path: str | os.PathLike, *, overwrite: bool = False) -> Pa
     return path
 
 
-def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+def write_masses(
+    table: QTable, path: str | os.PathLike, *, analogues: QTable | None = None, overwrite: bool = False
+) -> Path:
     """Write a table of masses in the format of the file name ending: .fits, .ecsv, .vot, .xml or .parquet.
 
     Parameters
@@ -180,6 +182,8 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
         Masses as `StellarModel.estimate` returns them.
     path : path
         Output file.
+    analogues : QTable, optional
+        Second table, extension ANALOGUES of a FITS file.
     overwrite : bool
         Replace an existing file.
 
@@ -191,7 +195,7 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
     Raises
     ------
     MapError, OutputExistsError
-        If the ending is not that of a table format, or the file exists and `overwrite` is False.
+        If `analogues` are given for another format, or the ending is not that of a table format, or the file exists and `overwrite` is False.
 
     Examples
     --------
@@ -206,9 +210,13 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
     """
     path = check_masses_path(path, overwrite=overwrite)
     kind = ENDINGS[path.suffix.lower()]
+    if analogues is not None and kind != "fits":
+        raise MapError(f"{path.name} cannot hold a second table; write `analogues` to a file of its own")
     with new_file(path, overwrite=overwrite) as temporary:
         if kind == "fits":
-            _write_fits(table, temporary)
+            hdus = [_table_hdu(table, "MASSES")]
+            hdus += [] if analogues is None else [_table_hdu(analogues, "ANALOGUES")]
+            write_hdus([fits.PrimaryHDU(), *hdus], temporary)
         elif kind == "votable":
             _write_votable(table, temporary)
         else:
@@ -231,16 +239,16 @@ def _without_meta(table: QTable) -> QTable:
     return plain
 
 
-def _write_fits(table: QTable, path: Path) -> None:
-    """Write a primary HDU and the table MASSES, whose header holds the meta data."""
+def _table_hdu(table: QTable, name: str) -> fits.BinTableHDU:
+    """Return a table extension whose header holds the meta data."""
     hdu = fits.table_to_hdu(_without_meta(table))
-    hdu.name = "MASSES"
+    hdu.name = name
     for key, value in table.meta.items():
         hdu.header[_keyword(key)] = value
     for number, name in enumerate(table.colnames, start=1):
         if table[name].info.description:
             hdu.header[f"TCOMM{number}"] = table[name].info.description
-    write_hdus([fits.PrimaryHDU(), hdu], path)
+    return hdu
 
 
 def _keyword(key: str) -> str:
