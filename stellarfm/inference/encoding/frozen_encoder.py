@@ -39,6 +39,11 @@ class FrozenEncoder:
         Function that returns the encoder; called once, when `module` is first used.
     training : dict
         Training record; empty if the weights are random.
+
+    Examples
+    --------
+    >>> FrozenEncoder.resolve("bundled", image_size=64).name
+    'resnet10-shallow'
     """
 
     name: str
