@@ -95,9 +95,13 @@ def benchmark_model(
         )
     else:
         model = model or StellarModel.load()
-        calibration_by = model.calibration_by
+        calibration_by = model.head.calibration_by
         methods = default_methods(
-            model.encoder, pixels=pixels, scaler=model.scaler, readout=model.readout, regressor=model.regressor
+            model.embedder.encoder,
+            pixels=pixels,
+            scaler=model.embedder.scaler,
+            readout=model.embedder.readout,
+            regressor=model.head.regressor,
         )
     return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
 

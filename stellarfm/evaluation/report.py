@@ -99,15 +99,15 @@ def report(benchmark: Benchmark) -> str:
 
 def _training(model: StellarModel) -> str:
     """The training record, as it was written; nothing is left out."""
-    if not model.encoder.training:
+    if not model.embedder.encoder.training:
         return "The weights are random: this encoder was never trained.\n"
-    record = json.dumps(model.encoder.training, indent=2)
+    record = json.dumps(model.embedder.encoder.training, indent=2)
     return f"Pretrained without labels; the record:\n\n```json\n{record}\n```\n"
 
 
 def _weights(model: StellarModel) -> str:
     """What the parts of the readout count, in words."""
-    weights = model.regressor.block_weights
+    weights = model.head.regressor.block_weights
     return f", weighted {' : '.join(f'{weight:g}' for weight in weights)}" if weights else ""
 
 
@@ -123,18 +123,19 @@ def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> st
     command : str
         The command line that reprints the scores.
     """
-    reference, (lightest, heaviest) = model.reference, model.mass_range
-    simulations = ", ".join(sorted(set(reference.simulation.tolist())))
+    embedder, reference = model.embedder, model.head.summary()
+    lightest, heaviest = reference["trusted_mass_solMass"]
     return (
-        f"# stellarfm model: {model.encoder.name}\n\n{_USE}\n"
+        f"# stellarfm model: {embedder.encoder.name}\n\n{_USE}\n"
         f"## What it is\n\n"
-        f"- encoder: `{model.encoder.name}`; frozen\n"
-        f"- readout: {' + '.join(model.readout.pooling)}{_weights(model)}; {model.regressor.head} head\n"
-        f"- input: windows of {model.pixels} pixels of {model.pixel_scale:.4g} around a star\n"
+        f"- encoder: `{embedder.encoder.name}`; frozen\n"
+        f"- readout: {' + '.join(embedder.readout.pooling)}{_weights(model)}; {model.head.regressor.head} head\n"
+        f"- input: windows of {embedder.pixels} pixels of {embedder.pixel_scale:.4g} around a star\n"
         f"- masses: {model.label_kind} masses; five or more reference stars lie beyond {lightest:.2g} and "
         f"{heaviest:.2g} solar masses, outside this range masses are flagged\n"
-        f"- reference set: {len(reference.mass)} windows of {model.intervals.n_stars_} stars of {simulations}\n"
-        f"- intervals: conformal, by {model.calibration_by}, each star with weight one\n"
+        f"- reference set: {reference['windows']} windows of {reference['stars']} stars of "
+        f"{', '.join(reference['simulations'])}\n"
+        f"- intervals: conformal, by {model.head.calibration_by}, each star with weight one\n"
         f"- fingerprint: `{model.sha256}`; made by stellarfm {__version__}\n\n"
         f"## How the encoder was trained\n\n{_training(model)}\n"
         f"## How good it is\n\n"

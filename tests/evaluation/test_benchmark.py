@@ -173,7 +173,7 @@ def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readou
 def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     """The reference set of the model holds these stars; a leak would give R2 of 1."""
     windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
-    remembered = fitted_model.regressor.predict_log_mass(fitted_model.features(windows)).value
+    remembered = fitted_model.head.regressor.predict_log_mass(fitted_model.features(windows)).value
     np.testing.assert_allclose(10**remembered, windows.stars["mass"].value, rtol=1e-4)
     found = benchmark_model(windows, model=fitted_model, quick=True)
     judged = found.predictions[found.predictions["method"] == found.predictions["method"][0]]

@@ -17,10 +17,13 @@ from stellarfm.inference.encoding.zoom_views import zoomed
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
-__all__ = ["POOLINGS", "Readout", "extract_patches"]
+__all__ = ["DEFAULT_POOLING", "POOLINGS", "Readout", "extract_patches"]
 
 #: Ways to read one vector from an encoder.
 POOLINGS = ("class", "mean", "rings", "zooms", "profiles")
+
+#: Poolings of the bundled model.
+DEFAULT_POOLING = ("zooms", "profiles")
 
 #: The channel whose sign turns when the line of sight is looked at from behind.
 VELOCITY_CHANNEL = 1

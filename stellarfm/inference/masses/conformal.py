@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.regression import MassRegressor
 
-__all__ = ["CrossFit", "StarConformal", "cross_fit", "star_weights"]
+__all__ = ["CrossFit", "StarConformal", "cross_fit", "star_weights", "weighted_quantile"]
 
 #: Added to a neighbour spread before it divides a residual, in dex: neighbours may agree by chance.
 SPREAD_FLOOR = 0.1
@@ -99,6 +99,25 @@ def star_weights(stars: np.ndarray) -> np.ndarray:
     return 1 / counts[inverse]
 
 
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float, *, total: float | None = None) -> float:
+    """Return the smallest value up to which the weights add up to `level` of the total; infinity if none does.
+
+    Parameters
+    ----------
+    values, weights : ndarray
+        Values in any order and their weights, shape (N,).
+    level : float
+        Fraction of the total, between 0 and 1.
+    total : float, optional
+        Sum of all weights, if part of it lies at infinity; by default the sum of `weights`.
+    """
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    total = reached[-1] if total is None else total
+    found = np.flatnonzero(reached >= (level - ROUNDING) * total)
+    return float(values[order[found[0]]]) if len(found) else np.inf
+
+
 class StarConformal(BaseEstimator):
     """Conformal intervals of log10 mass whose unit is the star.
 
@@ -159,20 +178,14 @@ class StarConformal(BaseEstimator):
         if not 0 < level < 1:
             raise ModelError(f"interval level {level} is not between 0 and 1; give 0.68 for 68 %")
         if self.symmetric:
-            upper = _quantile(self.scores_, self.weights_, level)
+            upper = weighted_quantile(self.scores_, self.weights_, level, total=1)
             lower = -upper
         else:
-            upper = _quantile(self.scores_, self.weights_, (1 + level) / 2)
-            lower = -_quantile(-self.scores_[::-1], self.weights_[::-1], (1 + level) / 2)
+            upper = weighted_quantile(self.scores_, self.weights_, (1 + level) / 2, total=1)
+            lower = -weighted_quantile(-self.scores_, self.weights_, (1 + level) / 2, total=1)
         scale = self._scale(np.asarray(spread, dtype=np.float64))
         return lower * scale, upper * scale
 
     def _scale(self, spread: np.ndarray) -> np.ndarray:
         """What residuals are measured in, shape of `spread`."""
         return spread + SPREAD_FLOOR if self.scaled else np.ones_like(spread)
-
-
-def _quantile(scores: np.ndarray, weights: np.ndarray, level: float) -> float:
-    """Smallest of the ascending `scores` up to which `weights` add to `level`; infinity if they never do."""
-    reached = np.flatnonzero(np.cumsum(weights) >= level - ROUNDING)
-    return float(scores[reached[0]]) if len(reached) else np.inf

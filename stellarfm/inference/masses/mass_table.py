@@ -63,7 +63,6 @@ def mass_table(
     coverage: np.ndarray,
     ood: np.ndarray,
     flags: np.ndarray,
-    meta: Mapping[str, Any],
 ) -> QTable:
     """The table of masses: one row a window.
 
@@ -77,8 +76,6 @@ def mass_table(
         Level -> lower and upper offsets of `log_mass`, each (N,), dex.
     coverage, ood, flags : ndarray
         Shape (N,).
-    meta : mapping
-        Kept as the table's meta data.
 
     Returns
     -------
@@ -97,7 +94,7 @@ def mass_table(
     for name, values in columns.items():
         table[name] = values
         table[name].info.description = DESCRIPTIONS.get(name)
-    table.meta = {"levels": " ".join(f"{level:g}" for level in offsets), **meta}
+    table.meta = {"levels": " ".join(f"{level:g}" for level in offsets)}
     return table
 
 

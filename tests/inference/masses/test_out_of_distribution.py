@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.masses.out_of_distribution import PatchDistribution, ood_threshold, weighted_quantile
+from stellarfm.inference.masses.conformal import weighted_quantile
+from stellarfm.inference.masses.out_of_distribution import ood_threshold
+from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 
 
 @pytest.fixture
