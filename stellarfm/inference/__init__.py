@@ -1,4 +1,9 @@
-"""From features to masses with intervals, and to segments."""
+"""Maps of gas to masses of stars with intervals, and to segments.
+
+`StellarModel` (`model.py`, open it first) is the entrance: a field (`GasMaps`) or star-centered windows (`MapSet`)
+enter, a table of masses or a `Segmentation` leaves. Stages: `encoding` (windows to features), `masses` (features to
+masses), `segmentation` (patch features to segments); `serialization.py` reads and writes model directories.
+"""
 
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.masses.conformal import StarConformal

@@ -13,15 +13,9 @@ from stellarfm.evaluation.baselines import (
     mean_of_training,
     statistics_boosting,
 )
-from stellarfm.evaluation.benchmark import (
-    benchmark_model,
-    compare,
-    held_out_masses,
-    run_benchmark,
-    score_table,
-    subsample_windows,
-)
+from stellarfm.evaluation.benchmark import benchmark_model, held_out_masses, run_benchmark, subsample_windows
 from stellarfm.evaluation.report import model_card, report
+from stellarfm.evaluation.scores import compare, score_table
 from stellarfm.exceptions import MapError
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
