@@ -49,6 +49,10 @@ class Benchmark:
         Result of `score_table`.
     differences : QTable
         Result of `compare`: the first method against each of the others.
+
+    Examples
+    --------
+    See `run_benchmark`.
     """
 
     predictions: QTable
@@ -91,6 +95,12 @@ def benchmark_model(
     ------
     MapError, ModelError
         If the windows have no masses, are too few to split, or do not fit the encoder.
+
+    Examples
+    --------
+    >>> from stellarfm.maps import MapSet
+    >>> clouds = [MapSet.read(path) for path in ("a.h5", "b.h5")]  # doctest: +SKIP
+    >>> benchmark_model(MapSet.concatenate(clouds), quick=True).scores  # doctest: +SKIP
     """
     windows = subsample_windows(windows, per_star=QUICK_WINDOWS) if quick else windows
     pixels = windows.column_density.shape[-1]
@@ -145,6 +155,21 @@ def run_benchmark(
     ------
     MapError
         If masses are absent, or there are too few stars or simulations to split.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
+    >>> print(benchmark.scores["n_stars"][0])
+    25
     """
     predictions = held_out_masses(
         windows, methods, splits=splits, n_folds=n_folds, calibration_by=calibration_by, quiet=quiet
@@ -171,13 +196,28 @@ def held_out_masses(
     Returns
     -------
     QTable
-        One row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
+        A row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
         ``star``, ``group`` (``"simulation/star"``), ``mass_true``, ``mass`` and ``mass_lower_68``, ... in solMass.
 
     Raises
     ------
     MapError
         If masses are absent, or there are too few stars or simulations to split.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> table = held_out_masses(windows, [mean_of_training()], splits=["star"])
+    >>> len(table), table["mass"].unit
+    (25, Unit("solMass"))
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")

@@ -115,6 +115,17 @@ def split(windows: MapSet, by: str, *, n_folds: int = 5) -> list[Fold]:
     ------
     MapError
         If there is only one star, or only one simulation.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> [len(fold.test) for fold in split(windows, "star")]
+    [5, 5, 5, 5, 5]
     """
     if by not in SPLITS:
         raise ValueError(f"unknown split {by!r}; choose one of {', '.join(SPLITS)}")

@@ -55,6 +55,17 @@ class StellarModel(ModelParts):
         Kind of the masses.
     sha256 : str
         Hash of the model directory; empty for a model that has not been saved.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps
+    >>> model = StellarModel.load()
+    >>> maps, stars = GasMaps.read(EXAMPLE_FIELD), QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> masses = model.estimate(maps, sources=stars[:2])
+    >>> masses["mass"].unit, masses.meta["label_kind"]
+    (Unit("solMass"), 'sink')
     """
 
     sha256: str = ""

@@ -377,3 +377,14 @@ def test_existing_directories_are_kept(fitted_model, model_directory, tmp_path):
         fitted_model.save(copy)
     fitted_model.save(copy, overwrite=True)
     assert StellarModel.load(copy).sha256 == StellarModel.load(model_directory).sha256
+
+
+def test_models_and_their_parts_print_in_a_few_lines(fitted_model, model_directory, cloud):
+    loaded, segmentation = StellarModel.load(model_directory), fitted_model.segment(cloud("three", seed=3)[:4])
+    for printed in (repr(fitted_model), repr(loaded), repr(segmentation), repr(fitted_model.head)):
+        assert len(printed) < 600
+        assert printed.count("\n") < 5
+    assert "test.tiny" in repr(loaded)
+    assert "not saved" in repr(fitted_model)
+    assert loaded.sha256[:16] in repr(loaded)
+    assert "6 segments" in repr(segmentation)

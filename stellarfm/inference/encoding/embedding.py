@@ -35,6 +35,15 @@ class Embedder:
         Side of a window in pixels.
     pixel_scale : Quantity
         Side of a pixel, pc.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from stellarfm.encoders.resnet import ResNet18
+    >>> encoder = FrozenEncoder("resnet18", {}, ResNet18())
+    >>> embedder = Embedder(encoder, MapScaler(), Readout(pooling="class"), pixels=64, pixel_scale=0.01 * u.pc)
+    >>> embedder.block_lengths
+    (512,)
     """
 
     encoder: FrozenEncoder

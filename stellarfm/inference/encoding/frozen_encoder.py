@@ -38,6 +38,11 @@ class FrozenEncoder:
         The encoder itself.
     training : dict
         Training record; empty if the weights are random.
+
+    Examples
+    --------
+    >>> FrozenEncoder.resolve("bundled", image_size=64).name
+    'resnet10-shallow'
     """
 
     name: str

@@ -75,6 +75,18 @@ class MassHead:
         Unit that cross-fitting holds out whole to calibrate the intervals.
     reference : ReferenceSet, optional
         Windows of known mass; given by `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).normal(size=(60, 4))
+    >>> stars = np.arange(60).astype(str)
+    >>> head = MassHead(MassRegressor(n_neighbors=5), StarConformal())
+    >>> head = head.fit(features, 10 ** features[:, 0], stars=stars, simulations=np.full(60, "a"))
+    >>> masses = head.predict(features[:3])
+    >>> lower, upper = masses.interval(0.68)
+    >>> bool((lower < upper).all())
+    True
     """
 
     regressor: MassRegressor

@@ -39,6 +39,15 @@ class Segmentation:
         ``velocity_dispersion`` of each segment.
     meta : dict
         Provenance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astropy.wcs import WCS
+    >>> labels, maps = np.ones((4, 4), np.int16), np.ones((4, 4), np.float32)
+    >>> Segmentation(labels, np.stack([maps] * 3), maps, maps, WCS(naxis=2), QTable({"segment": [1]}))
+    Segmentation(1 segments on 100 % of (4, 4) pixels)
     """
 
     labels: np.ndarray
