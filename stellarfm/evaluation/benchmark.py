@@ -168,8 +168,13 @@ def run_benchmark(
     >>> windows = replace(windows, label_kind="sink")
     >>> from stellarfm.evaluation.baselines import mean_of_training
     >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
+    >>> len(benchmark.predictions), benchmark.predictions["mass"].unit
+    (25, Unit("solMass"))
     >>> print(benchmark.scores["n_stars"][0])
     25
+    >>> from stellarfm.evaluation import report
+    >>> print(report(benchmark).splitlines()[0])
+    ### By star: five folds of whole stars (25 windows of 25 stars)
     """
     predictions = held_out_masses(
         windows, methods, splits=splits, n_folds=n_folds, calibration_by=calibration_by, quiet=quiet
@@ -206,18 +211,7 @@ def held_out_masses(
 
     Examples
     --------
-    >>> from dataclasses import replace
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from stellarfm.data import EXAMPLE_FIELD
-    >>> from stellarfm.maps import GasMaps, windows_around
-    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
-    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
-    >>> windows = replace(windows, label_kind="sink")
-    >>> from stellarfm.evaluation.baselines import mean_of_training
-    >>> table = held_out_masses(windows, [mean_of_training()], splits=["star"])
-    >>> len(table), table["mass"].unit
-    (25, Unit("solMass"))
+    See `run_benchmark`, whose ``predictions`` these are.
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")

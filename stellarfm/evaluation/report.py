@@ -108,18 +108,7 @@ def report(benchmark: Benchmark) -> str:
 
     Examples
     --------
-    >>> from dataclasses import replace
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from stellarfm.data import EXAMPLE_FIELD
-    >>> from stellarfm.maps import GasMaps, windows_around
-    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
-    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
-    >>> windows = replace(windows, label_kind="sink")
-    >>> from stellarfm.evaluation import run_benchmark
-    >>> from stellarfm.evaluation.baselines import mean_of_training
-    >>> print(report(run_benchmark(windows, [mean_of_training()], splits=["star"])).splitlines()[0])
-    ### By star: five folds of whole stars (25 windows of 25 stars)
+    See `stellarfm.evaluation.run_benchmark`.
     """
     verdicts = "\n".join(_verdict(row) for row in benchmark.differences)
     return f"{_score_tables(benchmark.scores)}\n{_READING}\n\n{verdicts}\n"

@@ -40,13 +40,12 @@ def radial_statistics(windows: MapSet) -> np.ndarray:
     Examples
     --------
     >>> from astropy import units as u
-    >>> from astropy.table import QTable
     >>> from stellarfm.data import EXAMPLE_FIELD
-    >>> from stellarfm.maps import GasMaps, windows_around
-    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
-    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> from stellarfm.maps import GasMaps, column_peaks, windows_around
+    >>> maps = GasMaps.read(EXAMPLE_FIELD)
+    >>> windows = windows_around(maps, column_peaks(maps)[:10], pixels=32, pixel_scale=0.01 * u.pc)
     >>> radial_statistics(windows).shape
-    (25, 36)
+    (10, 36)
     """
     weights = ring_weights(windows.column_density.shape[1:])
     column = _log10(windows.column_density.to_value("cm-2"))
