@@ -10,7 +10,6 @@ from stellarfm.evaluation.benchmark import (
 )
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.evaluation.splits import check_disjoint, folds, split
-from stellarfm.evaluation.statistics import radial_statistics
 
 __all__ = [
     "Benchmark",
@@ -20,7 +19,6 @@ __all__ = [
     "folds",
     "held_out_masses",
     "model_card",
-    "radial_statistics",
     "report",
     "run_benchmark",
     "score_table",

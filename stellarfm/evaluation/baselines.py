@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.inference.masses.regression import MassPrediction, MassRegressor
 from stellarfm.maps import MapScaler
 
@@ -82,11 +82,11 @@ class NoFeatures:
 
 
 class RadialStatistics(NoFeatures):
-    """The 36 hand-made statistics; nothing to learn."""
+    """Hand-made statistics of the gas in rings around the star; see `window_statistics`."""
 
     def transform(self, windows: MapSet) -> np.ndarray:
-        """Shape (N, 36); see `radial_statistics`."""
-        return radial_statistics(windows)
+        """Return the statistics, shape (N, 121)."""
+        return window_statistics(windows)
 
 
 class EncoderFeatures:
@@ -137,7 +137,7 @@ def mean_of_training() -> Method:
 
 
 def statistics_boosting(*, seed: int = 0) -> Method:
-    """Gradient boosting on the 36 hand-made statistics.
+    """Gradient boosting on the 121 hand-made statistics.
 
     Small trees and few of them: on stars never seen this predicts better than scikit-learn's defaults.
     """
