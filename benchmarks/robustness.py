@@ -42,8 +42,8 @@ from encoders import (
 from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
-from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference.encoding.radial_profiles import image_profiles
+from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.maps import MapScaler, MapSet
 
 #: Standard deviation of the beam in pixels, of the noise in dex and in km/s.
@@ -93,7 +93,7 @@ KINDS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "b
 def handmade() -> dict[str, Read]:
     """What needs no encoder."""
     return {
-        "hand-made statistics": lambda mapset, scaler: {"": radial_statistics(mapset)},
+        "hand-made statistics": lambda mapset, scaler: {"": window_statistics(mapset)},
         "radial profiles": lambda mapset, scaler: {"": image_profiles(scaler.transform(mapset))},
     }
 

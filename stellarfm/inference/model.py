@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -23,7 +23,7 @@ from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.estimation import estimate_windows
 from stellarfm.inference.masses.mass_table import build_date
 from stellarfm.inference.masses.priors import MassPrior
-from stellarfm.inference.masses.reference_set import CUBE, FIELD, ReferenceSet
+from stellarfm.inference.masses.reference_set import FIELD, ReferenceSet, depth_class
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 from stellarfm.inference.segmentation.segment import segment_maps
 from stellarfm.inference.segmentation.segmentation_map import Segmentation
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from stellarfm.contracts import MassHead
     from stellarfm.inference.masses.distribution import MassDistribution
 
-__all__ = ["StellarModel", "depth_class"]
+__all__ = ["StellarModel"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -144,7 +144,7 @@ class StellarModel(ModelParts):
             conformal=conformal or StarConformal(),
             calibration_by=calibration_by,
         ).fit(
-            reference_set(embedder, sets, windows),
+            ReferenceSet.from_windows(np.concatenate([embedder.features(one) for one in sets]), sets),
             blocks=embedder.block_lengths,
             refit_features=lambda kept: embedder.fit(windows[kept]).features(windows),
         )
@@ -320,33 +320,3 @@ class StellarModel(ModelParts):
     def card(self) -> str:
         """Return a short model card in Markdown."""
         return short_card(self)
-
-
-def depth_class(windows: MapSet) -> str:
-    """Return ``"cube"`` for windows at most twice as deep as wide, else ``"field"``; an unknown depth is a map's."""
-    width = windows.pixel_scale * windows.column_density.shape[-1]
-    return CUBE if windows.depth <= 2 * width else FIELD
-
-
-def _times(stars: QTable) -> np.ndarray:
-    """Return the column ``time`` in Myr, NaN where there is none."""
-    if "time" not in stars.colnames:
-        return np.full(len(stars), np.nan)
-    return u.Quantity(stars["time"], u.Myr).value.astype(np.float64)
-
-
-def reference_set(embedder: Embedder, sets: Sequence[MapSet], windows: MapSet) -> ReferenceSet:
-    """Return the reference set of map sets whose concatenation is `windows`."""
-
-    def per_window(values: Sequence[Any]) -> np.ndarray:
-        return np.repeat(values, [len(one) for one in sets])
-
-    return ReferenceSet(
-        features=np.concatenate([embedder.features(one) for one in sets]),
-        mass=np.asarray(windows.stars["mass"].to_value(u.solMass), dtype=np.float64),
-        star=np.asarray(windows.stars["star"]).astype(str),
-        simulation=np.asarray(windows.stars["simulation"]).astype(str),
-        time=np.concatenate([_times(one.stars) for one in sets]),
-        depth=per_window([one.depth.to_value(u.pc) for one in sets]),
-        depth_class=per_window([depth_class(one) for one in sets]),
-    )

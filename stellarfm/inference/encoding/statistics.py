@@ -212,7 +212,7 @@ def _ring_statistics(
             np.log10(np.maximum(mean_column / 10**background - 1, EXCESS_FLOOR)),
             np.abs(mean_velocity - enclosed_velocity[:, CENTRAL_RINGS - 1, None]),
         ]
-    return np.where(valid.any(axis=1)[:, None, None], np.stack(statistics, axis=2), np.nan)
+    return np.where(np.isfinite(center)[:, :, None], np.stack(statistics, axis=2), np.nan)
 
 
 def _column_weighted(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy import units as u
 
-__all__ = ["CUBE", "DEPTH_CLASSES", "FIELD", "ReferenceSet"]
+if TYPE_CHECKING:
+    from stellarfm.maps import MapSet
+
+__all__ = ["CUBE", "DEPTH_CLASSES", "FIELD", "ReferenceSet", "depth_class"]
 
 #: Depth classes of windows: a cube around the star, or the whole line of sight.
 CUBE, FIELD = "cube", "field"
 DEPTH_CLASSES = (CUBE, FIELD)
+
+
+def depth_class(windows: MapSet) -> str:
+    """Return ``"cube"`` for windows at most twice as deep as wide, else ``"field"``; an unknown depth is a map's."""
+    width = windows.pixel_scale * windows.column_density.shape[-1]
+    return CUBE if windows.depth <= 2 * width else FIELD
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,3 +84,20 @@ class ReferenceSet:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ReferenceSet:
         """Return the set with these columns."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    @classmethod
+    def from_windows(cls, features: np.ndarray, mapsets: Sequence[MapSet]) -> ReferenceSet:
+        """Return the reference set of the windows of one or several map sets, whose features (N, D) are given."""
+        tables = [one.stars for one in mapsets]
+        counts = [len(one) for one in mapsets]
+        missing = [np.full(count, np.nan) * u.Myr for count in counts]
+        times = [t["time"] if "time" in t.colnames else none for t, none in zip(tables, missing, strict=True)]
+        return cls(
+            features=features,
+            mass=np.concatenate([t["mass"].to_value(u.solMass) for t in tables]).astype(np.float64),
+            star=np.concatenate([np.asarray(t["star"]).astype(str) for t in tables]),
+            simulation=np.concatenate([np.asarray(t["simulation"]).astype(str) for t in tables]),
+            time=np.concatenate([u.Quantity(time, u.Myr).value for time in times]).astype(np.float64),
+            depth=np.repeat([one.depth.to_value(u.pc) for one in mapsets], counts).astype(np.float64),
+            depth_class=np.repeat([depth_class(one) for one in mapsets], counts),
+        )
