@@ -157,7 +157,7 @@ class CalibratedHead:
             calibration is repeated with reference stars weighted by the ratio of the priors.
         """
         calibration = self.calibration(depth_class)
-        ratio = self.reference_prior(depth_class).ratio(MassPrior.resolve(prior))
+        ratio = _prior_of(calibration).ratio(MassPrior.resolve(prior))
         if ratio is not None:
             calibration = clone(self.conformal).fit(
                 calibration.predicted_, calibration.log_mass_, stars=calibration.star_, ratio=ratio
@@ -187,8 +187,7 @@ class CalibratedHead:
 
     def reference_prior(self, depth_class: str | None = None) -> ReferencePrior:
         """Return the mass distribution of the reference stars of a depth class, each of weight one."""
-        calibration = self.calibration(depth_class)
-        return ReferencePrior(calibration.log_mass_, star_weights(calibration.star_) / calibration.n_stars_)
+        return _prior_of(self.calibration(depth_class))
 
     def is_reference(self, groups: np.ndarray) -> np.ndarray:
         """Return a boolean array that is True for every ``"simulation/star"`` in the reference set."""
@@ -274,6 +273,11 @@ class CalibratedHead:
 def _options(head: Any) -> dict[str, Any]:
     """Return the constructor options of a scikit-learn estimator."""
     return head.get_params(deep=False)
+
+
+def _prior_of(calibration: StarConformal) -> ReferencePrior:
+    """Return the mass distribution of the stars of a calibration."""
+    return ReferencePrior(calibration.log_mass_, star_weights(calibration.star_) / calibration.n_stars_)
 
 
 def _filled(features: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:

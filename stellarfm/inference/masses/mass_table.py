@@ -131,7 +131,6 @@ def mass_table(
     for name, values in columns.items():
         table[name] = values
         table[name].info.description = DESCRIPTIONS.get(name)
-    table["log_mass_error"].info.unit = u.dex
     table.meta = {"levels": " ".join(f"{level:g}" for level in intervals)}
     return table
 

@@ -3,6 +3,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.svm import SVR
 
 from stellarfm.exceptions import ModelError
@@ -93,6 +95,50 @@ def test_neighbors_vote_with_weights_that_predict(data):
     weights = head.weights(features + 0.1)
     assert np.all((weights > 0).sum(axis=1) == 4)
     np.testing.assert_allclose(weights @ log_mass, head.predict(features + 0.1))
+
+
+def test_the_defaults_are_the_published_pipeline(data):
+    features, log_mass, _ = data
+    pca = PCA(whiten=True).fit(features)
+    theirs = KNeighborsRegressor(5, weights="distance").fit(pca.transform(features), log_mass)
+    ours = KNNHead().fit(features, log_mass).predict(features + 0.1)
+    np.testing.assert_allclose(ours, theirs.predict(pca.transform(features + 0.1)), rtol=1e-4, atol=1e-6)
+
+
+def test_copies_of_a_star_have_all_votes_or_one(data):
+    features, log_mass, stars = data
+    copies = np.concatenate([np.zeros(100, int), np.arange(300)])
+    near = features[:1] + 0.001
+    by_window = KNNHead(vote_by="window").fit(features[copies], log_mass[copies], stars=stars[copies])
+    by_star = KNNHead(vote_by="star").fit(features[copies], log_mass[copies], stars=stars[copies])
+    assert len(set(stars[copies][by_window.weights(near)[0] > 0])) == 1
+    assert len(set(stars[copies][by_star.weights(near)[0] > 0])) == 5
+
+
+def test_a_kernel_follows_a_trend_beyond_the_mean_of_neighbors():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(300, 3))
+    log_mass = features[:, 0] + 0.1 * rng.normal(size=300)
+    far = np.argsort(np.abs(features[:, 0]))[-60:]
+    near = np.setdiff1d(np.arange(300), far[::2])
+    slopes = [
+        np.polyfit(log_mass[far[::2]], head.fit(features[near], log_mass[near]).predict(features[far[::2]]), 1)[0]
+        for head in (SVRHead(n_components=3), KNNHead(n_components=3, n_neighbors=20))
+    ]
+    assert slopes[0] > slopes[1] + 0.1
+
+
+def test_blocks_are_whitened_separately():
+    rng = np.random.default_rng(0)
+    informative, noise = rng.normal(size=(200, 2)), 1e3 * rng.normal(size=(200, 50))
+    features, log_mass = np.concatenate([noise, informative], axis=1), informative[:, 0]
+
+    def r2(blocks=None, **options):
+        head = KNNHead(n_components=2, **options).fit(features[:150], log_mass[:150], blocks=blocks)
+        return r2_score(log_mass[150:], head.predict(features[150:]))
+
+    assert r2(blocks=(50, 2)) > r2() + 0.2
+    assert r2(blocks=(50, 2), block_weights=(0.0, 1.0)) > 0.8
 
 
 def test_a_star_votes_once(data):
