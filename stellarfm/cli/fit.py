@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="features of a window, of one or several kinds (default: statistics)",
     )
     p.add_argument("--symmetries", action="store_true", help="average features over rotations and flips of a window")
-    p.add_argument("--head", metavar="NAME", help="head that predicts the mass: forest, svr, knn, ... (default: forest)")
+    p.add_argument("--head", metavar="NAME", help="head that predicts the mass: forest, svr, knn (default: forest)")
     p.add_argument(
         "--head-option", action="append", default=[], metavar="KEY=VALUE", help="option of the head; repeatable"
     )

@@ -292,7 +292,7 @@ def _with_masses(
     test_mass = table["mass_true"].to_value("solMass")
     table["mass"] = 10 ** distribution.mean() * u.solMass
     table["mass_median"] = 10 ** distribution.median() * u.solMass
-    table["mass_predicted"] = 10**distribution.predicted * u.solMass
+    table["mass_predicted"] = 10 ** np.asarray(distribution.predicted) * u.solMass
     table["crps"] = distribution.crps(np.log10(test_mass)) * u.dex
     for level in LEVELS:
         for column, end in zip(interval_columns(level), distribution.interval(level), strict=True):

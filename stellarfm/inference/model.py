@@ -21,6 +21,7 @@ from stellarfm.inference.masses.analogues import find_analogues
 from stellarfm.inference.masses.calibrated_head import DEFAULT_HEAD, CalibratedHead
 from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.estimation import estimate_windows
+from stellarfm.inference.masses.familiarity import Familiarity
 from stellarfm.inference.masses.mass_table import build_date
 from stellarfm.inference.masses.priors import MassPrior
 from stellarfm.inference.masses.reference_set import FIELD, ReferenceSet, depth_class
@@ -52,6 +53,8 @@ class StellarModel(ModelParts):
         Windows to features: encoder, scaler, readout, and size and scale of a window.
     head : CalibratedHead
         Features to distributions of mass.
+    familiarity : dict of str to Familiarity
+        Comparison of the maps of windows with those of the reference set, for each depth class.
     patch_distribution : PatchDistribution or None
         Distribution of the patch features of the reference windows; None without an encoder.
     label_kind : {"sink", "star"}
@@ -148,10 +151,14 @@ class StellarModel(ModelParts):
             blocks=embedder.block_lengths,
             refit_features=lambda kept: embedder.fit(windows[kept]).features(windows),
         )
+        kinds = np.repeat([depth_class(one) for one in sets], [len(one) for one in sets])
         return cls(
             embedder=embedder,
             head=calibrated,
-            patch_distribution=None if encoder is None else PatchDistribution.from_windows(embedder, windows, seed=seed),
+            familiarity={name: Familiarity().fit(windows[kinds == name]) for name in np.unique(kinds).tolist()},
+            patch_distribution=None
+            if encoder is None
+            else PatchDistribution.from_windows(embedder, windows, seed=seed),
             label_kind=windows.label_kind,
         )
 
@@ -215,6 +222,7 @@ class StellarModel(ModelParts):
         table = estimate_windows(
             self.embedder,
             self.head,
+            self._familiarity(assumed),
             windows,
             levels=levels,
             depth_class=assumed,
@@ -255,6 +263,10 @@ class StellarModel(ModelParts):
         table = find_analogues(weights, self.head.reference, n_analogues=n_analogues)
         table.meta.update(self.provenance())
         return table
+
+    def _familiarity(self, depth: str) -> Familiarity:
+        """Return the comparison with reference windows of a depth class, or of the only one."""
+        return self.familiarity.get(depth) or next(iter(self.familiarity.values()))
 
     def _depth_class(self, maps: MapSet | GasMaps, depth: str) -> str:
         """Return the depth class in use, and log it."""

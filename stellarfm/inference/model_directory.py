@@ -103,7 +103,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         ) from error
     if schema != SCHEMA or version > SCHEMA_VERSION:
         raise ModelError(
-            f"{path} has schema {schema!r} {version}; this stellarfm reads {SCHEMA!r} {SCHEMA_VERSION}; update stellarfm"
+            f"{path} has schema {schema!r} {version}; this version reads {SCHEMA!r} {SCHEMA_VERSION}; update stellarfm"
         )
     if version < SCHEMA_VERSION:
         raise ModelError(

@@ -31,4 +31,4 @@ def preset_options(name: str) -> dict[str, Any]:
     if name != "hirashima2025":
         raise ModelError(f"unknown preset {name!r}; choose {', '.join(PRESETS)}")
     head = KNNHead(n_components=None, n_neighbors=5, vote_by="window")
-    return {"encoder": name, "readout": Readout(pooling="class"), "head": head}
+    return {"encoder": name, "readout": Readout(pooling=("class",)), "head": head}

@@ -19,7 +19,8 @@ from stellarfm.exceptions import ModelError, StellarFMError
 from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.calibrated_head import CalibratedHead
+from stellarfm.inference.masses.calibrated_head import CalibratedHead, select_arrays
+from stellarfm.inference.masses.familiarity import Familiarity
 from stellarfm.inference.masses.mass_table import file_sha256, write_hdus
 from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.model_directory import (
@@ -57,6 +58,8 @@ class ModelParts:
         Windows to features.
     head : CalibratedHead
         Features to distributions of mass.
+    familiarity : dict of str to Familiarity
+        Comparison of the maps of windows with those of the reference set, for each depth class.
     patch_distribution : PatchDistribution or None
         Distribution of the patch features of the reference windows; None without an encoder.
     label_kind : {"sink", "star"}
@@ -65,6 +68,7 @@ class ModelParts:
 
     embedder: Embedder
     head: CalibratedHead
+    familiarity: dict[str, Familiarity]
     patch_distribution: PatchDistribution | None
     label_kind: str
 
@@ -86,6 +90,7 @@ def model_config(parts: ModelParts, files: dict[str, str]) -> dict[str, Any]:
         "encoder": encoder and {"name": encoder.name, "options": encoder.options, "training": encoder.training},
         "scaler": encoder and embedder.scaler.to_config(),
         **part_options(parts),
+        "familiarity": next(iter(parts.familiarity.values())).get_params(),
         "cross_validation": parts.head.cross_validation,
         "reference": parts.head.summary(),
         "versions": {name: version(name) for name in PACKAGES},
@@ -104,14 +109,21 @@ def write_model(parts: ModelParts, directory: str | os.PathLike, *, overwrite: b
     with new_directory(directory, overwrite=overwrite) as folder:
         if parts.embedder.encoder is not None:
             parts.embedder.encoder.save(folder / WEIGHTS)
-        arrays = {name: np.ascontiguousarray(values) for name, values in parts.head.to_arrays().items()}
-        (folder / HEAD).write_bytes(save(arrays))
+        (folder / HEAD).write_bytes(save(_head_arrays(parts)))
         _write_reference(parts, folder / REFERENCE)
         hashes = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
         text = config_text(model_config(parts, hashes))
         (folder / CONFIG).write_text(text)
         (folder / CARD).write_text(short_card(parts))
     return text_sha256(text)
+
+
+def _head_arrays(parts: ModelParts) -> dict[str, np.ndarray]:
+    """Return the arrays of the head and of the familiarity of each depth class."""
+    arrays = parts.head.to_arrays()
+    for name, one in parts.familiarity.items():
+        arrays |= {f"familiarity.{name}.{key}": values for key, values in one.to_arrays().items()}
+    return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
 
 
 def read_model(directory: str | os.PathLike | None = None) -> tuple[ModelParts, str]:
@@ -147,9 +159,14 @@ def _parts(config: dict[str, Any], folder: Path) -> ModelParts:
         pixels=int(windows["pixels"]),
         pixel_scale=windows["pixel_scale_pc"] * u.pc,
     )
+    arrays = _read_head(folder / HEAD)
     return ModelParts(
         embedder=embedder,
-        head=CalibratedHead.from_arrays(config, _read_head(folder / HEAD), reference),
+        head=CalibratedHead.from_arrays(config, arrays, reference),
+        familiarity={
+            name: Familiarity.from_arrays(select_arrays(arrays, f"familiarity.{name}."), **config["familiarity"])
+            for name in reference.depth_classes
+        },
         patch_distribution=patch_distribution,
         label_kind=config["label_kind"],
     )
@@ -221,8 +238,9 @@ def _native(values: np.ndarray) -> np.ndarray:
 def short_card(parts: ModelParts) -> str:
     """Return a short model card in Markdown."""
     embedder, reference = parts.embedder, parts.head.summary()
-    encoder = embedder.encoder
-    described = "none" if encoder is None else f"`{encoder.name}` ({'pretrained' if encoder.training else 'random weights'})"
+    described = "none"
+    if (encoder := embedder.encoder) is not None:
+        described = f"`{encoder.name}` ({'pretrained' if encoder.training else 'random weights'})"
     depths = ", ".join(
         f"{reference['windows_by_depth'][name]} of depth '{name}'" + (f" ({depth:.3g} pc)" if depth else "")
         for name, depth in reference["depth_pc"].items()

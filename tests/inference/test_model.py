@@ -11,7 +11,14 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from stellarfm.encoders.weights import save_weights
-from stellarfm.exceptions import InputNotFoundError, MapError, ModelError, OutputExistsError, PluginError, UnknownPluginError
+from stellarfm.exceptions import (
+    InputNotFoundError,
+    MapError,
+    ModelError,
+    OutputExistsError,
+    PluginError,
+    UnknownPluginError,
+)
 from stellarfm.inference import ForestHead, KNNHead, MassFlag, Readout, StarConformal, StellarModel
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.statistics import window_statistics
@@ -257,7 +264,9 @@ def test_priors_quantiles_and_samples(fitted_model, cloud):
     assert np.all(table["mass_quantile_05"] < table["mass_quantile_50"])
     np.testing.assert_allclose(table["mass_quantile_50"], table["mass_median"])
     assert table["mass_samples"].shape == (5, 50)
-    np.testing.assert_array_equal(table["mass_samples"], fitted_model.estimate(new, prior="kroupa", samples=50, seed=2)["mass_samples"])
+    np.testing.assert_array_equal(
+        table["mass_samples"], fitted_model.estimate(new, prior="kroupa", samples=50, seed=2)["mass_samples"]
+    )
     assert np.all(np.abs(np.log10(np.median(table["mass_samples"], axis=1) / table["mass_median"])) < 0.3)
     with pytest.raises(ModelError, match="unknown prior"):
         fitted_model.estimate(new, prior="salpeter")

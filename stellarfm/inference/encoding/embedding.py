@@ -93,7 +93,9 @@ class Embedder:
         if not self.readout.needs_images:
             return window_statistics(windows)
         if self.encoder is None:
-            raise ModelError(f"readout {' + '.join(self.readout.pooling)} needs an encoder; give one, or read 'statistics'")
+            raise ModelError(
+                f"readout {' + '.join(self.readout.pooling)} needs an encoder; give one, or read 'statistics'"
+            )
         from_images = replace(self.readout, pooling=tuple(n for n in self.readout.pooling if n != STATISTICS))
         vectors = from_images.extract(self._module, self.scaler.transform(windows))
         ends = np.cumsum(from_images.lengths(self._module, side=self.pixels))[:-1]

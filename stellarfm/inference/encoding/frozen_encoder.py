@@ -63,9 +63,9 @@ class FrozenEncoder:
         Parameters
         ----------
         choice : str or path
-            ``"bundled"`` or ``"hirashima2025"``, the encoder of a model in the package; the output directory of a pretraining run, a model
-            directory, or a safetensors file with an ``encoder.json`` in the same directory; or a registered name,
-            for random weights.
+            ``"bundled"`` or ``"hirashima2025"``, the encoder of a model in the package; the output directory of a
+            pretraining run, a model directory, or a safetensors file with an ``encoder.json`` in the same directory;
+            or a registered name, for random weights.
         image_size : int
             Side of the windows in pixels; native size of an encoder constructed by name.
         seed : int

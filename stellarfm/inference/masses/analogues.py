@@ -44,14 +44,14 @@ def find_analogues(weights: np.ndarray, reference: ReferenceSet, *, n_analogues:
             windows = np.flatnonzero(star == number)
             window = windows[row[windows].argmax()]
             rows.append((source, rank, total[number], int(window), row[window]))
-    source, rank, weight, window, window_weight = (
-        np.array(column) for column in (zip(*rows, strict=True) if rows else np.empty((5, 0)))
+    source_row, ranks, total_weight, best_window, window_weight = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    chosen = best_window.astype(int)
+    table = QTable(
+        {"source": source_row.astype(int), "rank": ranks.astype(int), "weight": total_weight.astype(np.float32)}
     )
-    window = window.astype(int)
-    table = QTable({"source": source.astype(int), "rank": rank.astype(int), "weight": weight.astype(np.float32)})
-    table["simulation"], table["star"] = reference.simulation[window], reference.star[window]
-    table["time"] = reference.time[window] * u.Myr
-    table["depth_class"] = reference.depth_class[window]
-    table["mass"] = reference.mass[window] * u.solMass
-    table["window"], table["window_weight"] = window, window_weight.astype(np.float32)
+    table["simulation"], table["star"] = reference.simulation[chosen], reference.star[chosen]
+    table["time"] = reference.time[chosen] * u.Myr
+    table["depth_class"] = reference.depth_class[chosen]
+    table["mass"] = reference.mass[chosen] * u.solMass
+    table["window"], table["window_weight"] = chosen, window_weight.astype(np.float32)
     return table

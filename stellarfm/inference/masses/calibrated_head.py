@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-__all__ = ["DEFAULT_HEAD", "CalibratedHead", "head_name"]
+__all__ = ["DEFAULT_HEAD", "CalibratedHead", "head_name", "select_arrays"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -251,13 +251,13 @@ class CalibratedHead:
         head = registry.create("heads", options["head"], **options["head_options"])
         conformal = StarConformal(**calibration)
         return cls(
-            head=head.from_arrays(_part(arrays, "head.")),
+            head=head.from_arrays(select_arrays(arrays, "head.")),
             conformal=conformal,
             calibration_by=by,
             n_folds=n_folds,
             reference=reference,
             calibrations={
-                name: clone(conformal).from_arrays(_part(arrays, f"calibration.{name}."))
+                name: clone(conformal).from_arrays(select_arrays(arrays, f"calibration.{name}."))
                 for name in reference.depth_classes
             },
         )
@@ -290,7 +290,7 @@ def _filled(features: np.ndarray, reference: np.ndarray | None = None) -> np.nda
     return np.where(missing, typical, features).astype(features.dtype)
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def select_arrays(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 

@@ -13,9 +13,9 @@ What is guaranteed and what is measured:
   last step of `StarConformal` is that quantile over stars, with an atom of weight 1 / (K + 1) at infinity for the star
   to come. Cross-fitting, which wastes no star, adds the assumption that predictors fitted with and without one star
   are alike, as the jackknife+ does; a simulation in the tests shows no loss.
-- *Coverage at a given predicted mass is empirical*. Residuals and levels are localized in the rank of the predicted mass
-  (compare Guan 2023, Biometrika 110, 33), which makes it hold in all fifths in simulations and on held-out simulations;
-  no finite-sample guarantee is possible without assumptions (Foygel Barber et al. 2021).
+- *Coverage at a given predicted mass is empirical*. Residuals and levels are localized in the rank of the predicted
+  mass (compare Guan 2023, Biometrika 110, 33), which makes it hold in all fifths of simulated stars; no finite-sample
+  guarantee is possible without assumptions (Foygel Barber et al. 2021).
 - *Coverage of windows* is not promised. Stars with many windows are long-lived and heavy; counting windows, coverage is
   lower than counting stars.
 """
@@ -302,9 +302,7 @@ class StarConformal(BaseEstimator):
         parts = [self._raw(predicted[part]).probability for part in _parts(len(predicted))]
         probability = np.concatenate(parts) if parts else np.empty((0, len(self._grid)))
         rank = self._ranks(predicted)
-        return MassDistribution(
-            self._grid, probability, predicted, lambda level: self._calibrated_levels(level, rank)
-        )
+        return MassDistribution(self._grid, probability, predicted, lambda level: self._calibrated_levels(level, rank))
 
     def _calibrated_levels(self, level: float, rank: np.ndarray) -> np.ndarray:
         """Return the uncalibrated levels that hold with probability `level`, for stars of these ranks (step 4)."""

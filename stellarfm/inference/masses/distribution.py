@@ -74,7 +74,9 @@ class MassDistribution:
             )
         total = self.probability.sum(axis=1, keepdims=True)
         if not np.all((total > 0) & np.isfinite(total)):
-            raise ModelError("a distribution has no probability anywhere on the grid; give finite weights, some positive")
+            raise ModelError(
+                "a distribution has no probability anywhere on the grid; give finite weights, some positive"
+            )
         object.__setattr__(self, "probability", self.probability / total)
 
     def __len__(self) -> int:

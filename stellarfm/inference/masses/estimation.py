@@ -16,6 +16,7 @@ from stellarfm.inference.masses.mass_table import mass_table
 if TYPE_CHECKING:
     from stellarfm.inference.encoding.embedding import Embedder
     from stellarfm.inference.masses.calibrated_head import CalibratedHead
+    from stellarfm.inference.masses.familiarity import Familiarity
     from stellarfm.inference.masses.priors import MassPrior
     from stellarfm.maps import MapSet
 
@@ -36,6 +37,7 @@ UNFAMILIAR = MassFlag.OUT_OF_DISTRIBUTION
 def estimate_windows(
     embedder: Embedder,
     head: CalibratedHead,
+    familiarity: Familiarity,
     windows: MapSet,
     *,
     levels: Sequence[float] = (0.68, 0.9, 0.95),
@@ -56,6 +58,8 @@ def estimate_windows(
         Windows to features.
     head : CalibratedHead
         Features to distributions of mass.
+    familiarity : Familiarity
+        Comparison of the maps with those of the reference set.
     windows : MapSet
         N star-centered windows.
     levels : sequence of float
@@ -93,8 +97,9 @@ def estimate_windows(
     log_mass = predicted.mean()
     intervals = {level: predicted.interval(level) for level in sorted(levels)}
     usable = 1 - windows.mask.mean(axis=(1, 2))
-    ood = np.full(len(windows), np.nan)
+    scores = familiarity.score(windows)
     flags = _coverage_flags(windows.mask, usable, min_coverage)
+    flags |= scores.flags | np.where(scores.ood > 1, MassFlag.OUT_OF_DISTRIBUTION, 0)
     lightest, heaviest = np.log10(head.trusted_mass_range)
     flags |= np.where((log_mass < lightest) | (log_mass > heaviest), MassFlag.OUTSIDE_MASS_RANGE, 0)
     flags[np.any([~np.isfinite(upper) for _, upper in intervals.values()], axis=0)] |= MassFlag.UNBOUNDED_INTERVAL
@@ -112,7 +117,7 @@ def estimate_windows(
         median=known(predicted.median()),
         intervals={level: (known(lower), known(upper)) for level, (lower, upper) in intervals.items()},
         coverage=usable,
-        ood=np.where(unusable, np.nan, ood),
+        ood=np.where(unusable, np.nan, scores.ood),
         flags=np.where(unusable, flags & NO_MASS, flags),
         quantiles={probability: known(predicted.quantile(probability)) for probability in quantiles},
         samples=known(predicted.sample(samples, seed=seed)) if samples else None,

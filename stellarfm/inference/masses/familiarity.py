@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from stellarfm.exceptions import ModelError
@@ -166,6 +164,8 @@ class Familiarity(BaseEstimator):
         ModelError
             If there are fewer than two stars, or an option is out of range.
         """
+        from sklearn.model_selection import GroupKFold
+
         if not 0 < self.false_alarm_rate < 1:
             raise ModelError(f"false_alarm_rate is {self.false_alarm_rate}; expected a number between 0 and 1")
         features = familiarity_features(windows)
@@ -317,6 +317,8 @@ def _finite(features: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _fit_group(group: str, features: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return regressions and the covariance of their residuals as named arrays."""
+    from sklearn.linear_model import Ridge
+
     fitted: dict[str, np.ndarray] = {}
     for number, (_, predictors) in enumerate(_REGRESSIONS[group]):
         response, values = _regression(group, number, features)

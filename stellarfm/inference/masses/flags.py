@@ -32,10 +32,7 @@ class MassFlag(IntFlag):
     OUTSIDE_FIELD = 1, "The star lies outside the maps, or no pixel of its window is usable: no mass."
     LOW_COVERAGE = 2, "A smaller fraction of the window is usable than `min_coverage`."
     CENTRE_MISSING = 4, "Fewer than half of the pixels around the star (a quarter of the window's side) are usable."
-    OUT_OF_DISTRIBUTION = (
-        8,
-        "The window is farther from the reference set than 99 % of the reference stars are from each other.",
-    )
+    OUT_OF_DISTRIBUTION = 8, "The window is unlike the reference set: at least one of the bits UNUSUAL_* is set."
     OUTSIDE_MASS_RANGE = (
         16,
         "Fewer than five reference stars are heavier, or lighter: masses here are poorly constrained.",

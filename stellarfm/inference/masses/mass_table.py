@@ -194,7 +194,8 @@ def write_masses(
     Raises
     ------
     MapError, OutputExistsError
-        If `analogues` are given for another format, or the ending is not that of a table format, or the file exists and `overwrite` is False.
+        If `analogues` are given for another format, the ending is not that of a table format, or the file exists and
+        `overwrite` is False.
 
     Examples
     --------

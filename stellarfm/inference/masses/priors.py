@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +44,9 @@ def _kroupa(log_mass: np.ndarray) -> np.ndarray:
 
 def _chabrier(log_mass: np.ndarray) -> np.ndarray:
     """Return the mass function per dex of single stars of Chabrier (2003, PASP 115, 763), equation 17 and table 1."""
-    lognormal = 0.158 * np.exp(-0.5 * ((log_mass - np.log10(0.079)) / 0.69) ** 2)
-    return np.where(log_mass < 0, lognormal, 0.158 * np.exp(-0.5 * (np.log10(0.079) / 0.69) ** 2) * 10 ** (-1.3 * log_mass))
+    peak = np.log10(0.079)
+    lognormal = np.exp(-0.5 * ((log_mass - peak) / 0.69) ** 2)
+    return 0.158 * np.where(log_mass < 0, lognormal, np.exp(-0.5 * (peak / 0.69) ** 2) * 10 ** (-1.3 * log_mass))
 
 
 #: Named mass functions per dex, not normalized; ``"reference"`` leaves the distribution as it is.
@@ -94,7 +96,7 @@ class MassPrior:
         if isinstance(prior, str) and prior in PRIORS:
             return cls(prior, PRIORS[prior])
         if isinstance(prior, str | os.PathLike):
-            return _from_table(_read_table(prior), os.path.basename(prior))
+            return _from_table(_read_table(prior), Path(prior).name)
         return _from_table(prior, "table")
 
 
@@ -102,7 +104,7 @@ def _read_table(path: str | os.PathLike) -> Table:
     """Read a table in a format that astropy recognizes."""
     from astropy.table import Table
 
-    if not os.path.exists(path):
+    if not Path(path).exists():
         raise ModelError(f"unknown prior {str(path)!r}; choose {', '.join(PRIORS)}, or the file of a table of masses")
     try:
         return Table.read(path)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.masses.out_of_distribution import OOD_QUANTILE
 
 if TYPE_CHECKING:
     from stellarfm.inference.encoding.embedding import Embedder
     from stellarfm.maps import MapSet
 
 __all__ = ["PatchDistribution"]
+
+#: Quantile of the distances of the reference patches up to which a distance counts as in distribution.
+OOD_QUANTILE = 0.99
 
 #: Windows whose patches represent the reference set; 512 of 64 patches each fix 32 components well.
 PATCH_WINDOWS = 512

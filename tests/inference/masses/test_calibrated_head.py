@@ -109,9 +109,7 @@ def test_missing_features_become_typical_ones(head, reference):
 def test_a_prior_moves_the_mass_and_the_reference_prior_does_not(head, reference):
     features = reference.features[:20]
     before = head.predict(features, depth_class="field")
-    np.testing.assert_array_equal(
-        before.mean(), head.predict(features, depth_class="field", prior="reference").mean()
-    )
+    np.testing.assert_array_equal(before.mean(), head.predict(features, depth_class="field", prior="reference").mean())
     assert np.all(head.predict(features, depth_class="field", prior="kroupa").mean() < before.mean() + 0.2)
     assert np.ptp(head.predict(features, depth_class="field", prior="flat").mean() - before.mean()) > 0
 

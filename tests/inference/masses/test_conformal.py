@@ -124,7 +124,9 @@ def test_too_few_stars_give_an_infinite_interval(level, needed):
 
 def test_enough_stars_give_a_finite_interval():
     predicted, true, stars = hierarchical(np.random.default_rng(0), 60, most_views=1)
-    assert np.all(np.isfinite(StarConformal().fit(predicted, true, stars=stars).distribution(np.zeros(3)).interval(0.9)))
+    assert np.all(
+        np.isfinite(StarConformal().fit(predicted, true, stars=stars).distribution(np.zeros(3)).interval(0.9))
+    )
 
 
 def test_no_residual_of_a_star_is_in_its_own_score():
@@ -149,9 +151,7 @@ def test_arrays_hold_the_whole_state():
     again = StarConformal(smoothing=0.05).from_arrays(fitted.to_arrays())
     at = np.linspace(-0.9, 0.9, 5)
     for level in (0.68, 0.95):
-        np.testing.assert_array_equal(
-            fitted.distribution(at).interval(level), again.distribution(at).interval(level)
-        )
+        np.testing.assert_array_equal(fitted.distribution(at).interval(level), again.distribution(at).interval(level))
     np.testing.assert_array_equal(fitted.distribution(at).probability, again.distribution(at).probability)
     assert len(again.distribution(np.empty(0))) == 0
 

@@ -106,7 +106,9 @@ def test_reweighting_is_bayes_theorem():
     posterior = normal(0, 0.3).reweight(lambda x: norm.pdf(x, 1, 0.4))
     precision = 1 / 0.09 + 1 / 0.16
     assert posterior.mean()[0] == pytest.approx(1 / 0.16 / precision, abs=1e-3)
-    assert np.diff(posterior.quantile([norm.cdf(-1), norm.cdf(1)])[0])[0] / 2 == pytest.approx(precision**-0.5, abs=1e-3)
+    assert np.diff(posterior.quantile([norm.cdf(-1), norm.cdf(1)])[0])[0] / 2 == pytest.approx(
+        precision**-0.5, abs=1e-3
+    )
 
 
 def test_parts_keep_their_levels(many):

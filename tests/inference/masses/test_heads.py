@@ -172,9 +172,7 @@ def test_standardized_features_ignore_units(data):
     features, *_ = data
     one = Whitening.fit(features, standardize=True).transform(features)
     other = Whitening.fit(features * np.geomspace(1, 1e6, 10), standardize=True)
-    np.testing.assert_allclose(
-        np.abs(one), np.abs(other.transform(features * np.geomspace(1, 1e6, 10))), atol=1e-6
-    )
+    np.testing.assert_allclose(np.abs(one), np.abs(other.transform(features * np.geomspace(1, 1e6, 10))), atol=1e-6)
 
 
 def test_directions_without_variance_are_dropped(data):

@@ -21,9 +21,9 @@ LEAF = -1
 class ForestHead(BaseEstimator, MassHead):
     """Extremely randomized trees (Geurts, Ernst & Wehenkel 2006) of log mass; every window counts the same.
 
-    The weight of a reference window is the mean over the trees of 1 / n, where n windows share its leaf with the query,
-    and 0 where they do not share one (quantile regression forests, Meinshausen 2006). The trees are kept as arrays, which
-    are evaluated here and give the leaves of `sklearn.ensemble.ExtraTreesRegressor.apply`.
+    The weight of a reference window is the mean over the trees of 1 / n, where n windows are in the leaf that it shares
+    with the query, and 0 where it shares none (quantile regression forests, Meinshausen 2006). The trees are kept as
+    arrays, whose evaluation gives the leaves of `sklearn.ensemble.ExtraTreesRegressor.apply`.
 
     Parameters
     ----------

@@ -88,7 +88,9 @@ class SVRHead(BaseEstimator, MassHead):
         )
         self.components_ = self.whitening_.transform(features)
         self.gamma_ = float(self.gamma / self.components_.var(axis=0).sum())
-        regression = SVR(kernel="rbf", C=self.C, gamma=self.gamma_, epsilon=self.epsilon).fit(self.components_, log_mass)
+        regression = SVR(kernel="rbf", C=self.C, gamma=self.gamma_, epsilon=self.epsilon).fit(
+            self.components_, log_mass
+        )
         self.dual_ = np.zeros(len(features))
         self.dual_[regression.support_] = regression.dual_coef_[0]
         self.intercept_ = float(regression.intercept_[0])
