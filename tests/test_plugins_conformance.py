@@ -15,6 +15,7 @@ from stellarfm.testing import (
     CommandConformance,
     DatasetConformance,
     EncoderConformance,
+    HeadConformance,
     MethodConformance,
     ReaderConformance,
 )
@@ -52,6 +53,11 @@ class TestDatasets(Registered, DatasetConformance):
         if name == "mapset":
             windows(count=12).write(tmp_path / "maps.h5")
             self.options = {"path": str(tmp_path / "maps.h5"), "size": 16}
+
+
+@pytest.mark.parametrize("name", registry.names("heads"))
+class TestHeads(Registered, HeadConformance):
+    group = "heads"
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))

@@ -26,8 +26,8 @@ def test_groups_have_short_names(group):
 
 
 def test_unknown_group_names_the_groups():
-    with pytest.raises(ValueError, match="unknown plugin group 'heads'; the groups are .*stellarfm.encoders"):
-        registry.names("heads")
+    with pytest.raises(ValueError, match="unknown plugin group 'crowns'; the groups are .*stellarfm.encoders"):
+        registry.names("crowns")
 
 
 def test_names_are_sorted_and_import_nothing(distribution):

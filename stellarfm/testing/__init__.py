@@ -15,7 +15,15 @@ but its ``tmp_path`` fixture.
 from stellarfm.testing.commands import CommandConformance
 from stellarfm.testing.datasets import DatasetConformance
 from stellarfm.testing.encoders import EncoderConformance
+from stellarfm.testing.heads import HeadConformance
 from stellarfm.testing.methods import MethodConformance
 from stellarfm.testing.readers import ReaderConformance
 
-__all__ = ["CommandConformance", "DatasetConformance", "EncoderConformance", "MethodConformance", "ReaderConformance"]
+__all__ = [
+    "CommandConformance",
+    "DatasetConformance",
+    "EncoderConformance",
+    "HeadConformance",
+    "MethodConformance",
+    "ReaderConformance",
+]
