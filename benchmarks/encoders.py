@@ -35,11 +35,13 @@ import torch
 from encoder_options import encoder_parser, parsed, setting
 from encoders_imagenet import EfficientNetLite0, imagenet_weights
 from results_file import write_results
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from stellarfm.contracts import MassHead
 from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.evaluation.baselines import statistics_boosting
 from stellarfm.evaluation.benchmark import subsample_windows
@@ -47,7 +49,7 @@ from stellarfm.evaluation.mass_probe import rounded_scales
 from stellarfm.evaluation.metrics import r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.fractals.datasets import FlameDataset
-from stellarfm.inference import MassRegressor, Readout
+from stellarfm.inference import KNNHead, Readout, SVRHead
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.inference.encoding.statistics import window_statistics
@@ -62,10 +64,10 @@ BESIDE, JOINED, EACH = "profiles", "zooms", 24
 IMAGENET = "EfficientNet-lite0, ImageNet weights"
 #: Flames whose statistics the batch norms of random weights take.
 SETTLING = 256
-#: Head -> principal components, and the options of the regressor that follows.
-HEADS: dict[str, tuple[int, dict[str, Any]]] = {
-    "neighbours": (24, {"n_neighbors": 40, "neighbours": "windows"}),
-    "kernel": (64, {"head": "kernel"}),
+#: Name -> principal components, and the head that follows.
+HEADS: dict[str, tuple[int, MassHead]] = {
+    "neighbours": (24, KNNHead(n_neighbors=40)),
+    "kernel": (64, SVRHead(n_components=None)),
 }
 BUDGETS = (10, 20, 40, 80)
 SPLITS = ("star", "cloud")
@@ -207,25 +209,23 @@ def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:
 def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool = False) -> dict[str, np.ndarray]:
     """Log10 masses of the test side by every head."""
     Z = whitened(X, fold.train)
-    mass, stars = windows.mass[fold.train], windows.stars[fold.train]
+    log_mass, stars = np.log10(windows.mass[fold.train]), windows.stars[fold.train]
     found = {}
-    for name, (count, options) in HEADS.items():
+    for name, (count, head) in HEADS.items():
         # A second whitening of whitened components is a rotation: it changes no distance.
-        head = MassRegressor(n_components=None, **options).fit(Z[fold.train, :count], mass, stars=stars)
-        found[name] = head.predict_log_mass(Z[fold.test, :count]).value
+        fitted = clone(head).fit(Z[fold.train, :count], log_mass, stars=stars)
+        found[name] = fitted.predict(Z[fold.test, :count])
     if boosting:
-        found["boosting"] = (
-            statistics_boosting().regressor.fit(X[fold.train], mass).predict_log_mass(X[fold.test]).value
-        )
+        found["boosting"] = statistics_boosting().head.fit(X[fold.train], log_mass).predict(X[fold.test])
     return found
 
 
 def joined(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
     """Log10 masses of the test side by the kernel head on two kinds of features, which count alike."""
     both = np.concatenate([X, beside], axis=1)
-    head = MassRegressor(head="kernel", n_components=EACH, blocks=(X.shape[1], beside.shape[1]))
-    head.fit(both[fold.train], windows.mass[fold.train], stars=windows.stars[fold.train])
-    return head.predict_log_mass(both[fold.test]).value
+    log_mass, blocks = np.log10(windows.mass[fold.train]), (X.shape[1], beside.shape[1])
+    head = SVRHead(n_components=EACH).fit(both[fold.train], log_mass, blocks=blocks)
+    return head.predict(both[fold.test])
 
 
 def told(

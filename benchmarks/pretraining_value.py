@@ -46,6 +46,7 @@ from encoders import (
 )
 from PIL import Image
 from results_file import write_results
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -53,7 +54,6 @@ from sklearn.preprocessing import StandardScaler
 
 from stellarfm.evaluation.mass_probe import rounded_scales
 from stellarfm.evaluation.splits import Fold
-from stellarfm.inference import MassRegressor
 from stellarfm.inference.encoding.features import Readout, extract_patches
 from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler
@@ -66,10 +66,8 @@ SHRINKAGE = 0.1
 
 def told(Z: np.ndarray, fold: Fold, windows: Windows, head: str) -> np.ndarray:
     """Log10 masses of the test side from components as they are."""
-    options = HEADS[head][1]
-    mass, stars = windows.mass[fold.train], windows.stars[fold.train]
-    fitted = MassRegressor(n_components=None, **options).fit(Z[fold.train], mass, stars=stars)
-    return fitted.predict_log_mass(Z[fold.test]).value
+    log_mass, stars = np.log10(windows.mass[fold.train]), windows.stars[fold.train]
+    return clone(HEADS[head][1]).fit(Z[fold.train], log_mass, stars=stars).predict(Z[fold.test])
 
 
 def flame_directions(encoder: Any) -> PCA:
