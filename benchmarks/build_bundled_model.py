@@ -3,8 +3,8 @@
     python benchmarks/build_bundled_model.py --encoder runs/shallow-0 --clouds ../shared/data/clouds
     python benchmarks/build_bundled_model.py --preset hirashima2025 --encoder runs/nano8
 
-Fitted to clouds a, b and e, the last also with its whole line of sight; cloud c is that of the example field. The scores
-of the card come from all four, each held out in turn; nothing fitted for them is in the model.
+Fitted to clouds a, b and e, the last also with its whole line of sight; cloud c is that of the example field. The
+scores of the card come from all four, each held out in turn; nothing fitted for them is in the model.
 """
 
 import argparse

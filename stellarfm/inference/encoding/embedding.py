@@ -45,7 +45,7 @@ class Embedder:
     --------
     >>> from astropy import units as u
     >>> from stellarfm.encoders.resnet import ResNet18
-    >>> encoder = FrozenEncoder("resnet18", {}, ResNet18())
+    >>> encoder = FrozenEncoder("resnet18", {}, ResNet18)
     >>> embedder = Embedder(encoder, MapScaler(), Readout(pooling="class"), pixels=64, pixel_scale=0.01 * u.pc)
     >>> embedder.block_lengths
     (512,)

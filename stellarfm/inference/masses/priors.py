@@ -69,7 +69,7 @@ class MassPrior:
     >>> import numpy as np
     >>> prior = MassPrior.resolve("kroupa")
     >>> prior.density(np.log10([0.1, 1.0])).round(2)
-    array([2.  , 0.5 ])
+    array([2. , 0.5])
     """
 
     name: str
