@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from stellarfm.contracts import PretrainingDataset
     from stellarfm.fractals.acceptance import Costs
-    from stellarfm.fractals.export.generation import Product
+    from stellarfm.fractals.export.generation import EncodedImage
     from stellarfm.fractals.export.outputs import Writer
 
 PREVIEW_IMAGES = 64
@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--points", type=int, metavar="N", help="points an image")
     parser.add_argument("--threshold", type=float, metavar="FRACTION", help="least fraction of covered pixels")
     parser.add_argument("--window", choices=("fixed", "quantile", "box"), help="what an image shows of its fractal")
-    parser.add_argument("--colour", choices=("moments", "flame", "none"), help="what the channels hold")
+    parser.add_argument("--colour", "--color", choices=("moments", "flame", "none"), help="what the channels hold")
     parser.add_argument("--gamma", type=float, help="brightens the density if above 1")
     parser.add_argument("--genomes-only", action="store_true", help="write no images, but one genome a line (.jsonl)")
     parser.add_argument("--shard-size", type=int, metavar="N", help="HDF5 files of N images, in a directory")
@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the images and write them; report how many genomes were accepted, at what cost."""
-    from stellarfm.fractals.export.generation import Job, produce
+    from stellarfm.fractals.export.generation import GenerationTask, generate
     from stellarfm.fractals.export.image_encoding import write_preview
     from stellarfm.fractals.export.outputs import choose_output
 
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> None:
         genomes_only=args.genomes_only,
         overwrite=args.overwrite,
     )
-    job = Job(dataset, output.encode, shown=PREVIEW_IMAGES if args.preview else 0)
-    products = produce(job, count=attributes["count"], workers=_workers(args, attributes["count"]), device=args.device)
+    job = GenerationTask(dataset, output.encode, shown=PREVIEW_IMAGES if args.preview else 0)
+    products = generate(job, count=attributes["count"], workers=_workers(args, attributes["count"]), device=args.device)
     with output.open() as write:
         shown, costs = _write(_with_bar(products, args, attributes["count"]), write)
     if args.preview:
@@ -108,7 +108,7 @@ def _drawn(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]
 
 def _given(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]]:
     """Images of the genomes in a file."""
-    from stellarfm.fractals.given import GenomeDataset, read_genomes
+    from stellarfm.fractals.datasets import GenomeDataset, read_genomes
 
     options = {name: value for name, value in _options(args).items() if name not in ("seed", "threshold")}
     dataset = GenomeDataset(genomes=read_genomes(existing_file(args.genome)), **options)
@@ -136,7 +136,7 @@ def _workers(args: argparse.Namespace, count: int) -> int:
     return max(min(available_cores(), count // WORTH_A_WORKER), 1)
 
 
-def _with_bar(products: Iterable[Product], args: argparse.Namespace, count: int) -> Iterable[Product]:
+def _with_bar(products: Iterable[EncodedImage], args: argparse.Namespace, count: int) -> Iterable[EncodedImage]:
     """The images, with a bar on a terminal."""
     from tqdm import tqdm
 
@@ -144,7 +144,7 @@ def _with_bar(products: Iterable[Product], args: argparse.Namespace, count: int)
     return tqdm(products, total=count, desc="fractals", unit="image", disable=hidden)
 
 
-def _write(products: Iterable[Product], write: Writer) -> tuple[list[np.ndarray], Costs]:
+def _write(products: Iterable[EncodedImage], write: Writer) -> tuple[list[np.ndarray], Costs]:
     """Hand images to the writer; those for the preview, and what all have cost."""
     from stellarfm.fractals.acceptance import Costs
 
