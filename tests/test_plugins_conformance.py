@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
+from PIL import Image
 
 from stellarfm import registry
 from stellarfm.maps import GasMaps, MapSet
@@ -52,6 +53,11 @@ class TestDatasets(Registered, DatasetConformance):
         if name == "mapset":
             windows(count=12).write(tmp_path / "maps.h5")
             self.options = {"path": str(tmp_path / "maps.h5"), "size": 16}
+        if name == "images":
+            for number in range(4):
+                pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+            self.options = {"path": str(tmp_path), "size": 16}
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))

@@ -17,7 +17,7 @@ from stellarfm.exceptions import (
 
 def test_builtin_plugins_are_entry_points_like_any_other():
     built_in = {plugin.name for plugin in registry.plugins("datasets") if plugin.package == "stellarfm"}
-    assert built_in == {"flames", "fractaldb", "ifs", "mapset"}
+    assert built_in == {"flames", "fractaldb", "ifs", "images", "mapset"}
 
 
 @pytest.mark.parametrize("group", CONTRACTS)
