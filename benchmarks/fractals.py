@@ -151,7 +151,7 @@ def _accept(options: dict[str, Any], count: int) -> Row:
 
 
 def by_window(quick: bool) -> list[Row]:
-    """Share of random genomes that are accepted in each window, at 64 pixels."""
+    """Fraction of random genomes accepted in each window, at 64 pixels."""
     samplers = (FlameDataset, IFSDataset, FractalDBDataset)
     windows = ("fixed", "quantile", "box")
     return [_share(sampler, window, 60 if quick else 400) for sampler in samplers for window in windows]
@@ -170,7 +170,7 @@ def _share(dataset: type[FractalDataset], window: str, count: int) -> Row:
 
 
 def cheap_tests(quick: bool) -> list[Row]:
-    """Share of good frames that the cheap tests refuse at 0.8, and the cost of an image: points; work with burn-in."""
+    """Fraction of good frames rejected by the coarse stages at 0.8, and cost per image in points and in work."""
     cases = [(64, 60_000, 100 if quick else 600)] + ([] if quick else [(336, 1_000_000, 250)])
     return [_lost(size, points, count) for size, points, count in cases]
 

@@ -161,6 +161,11 @@ class GenomeDataset(FractalDataset):
 def read_genomes(path: Path) -> tuple[Genome, ...]:
     """Read the genomes of a file: one JSON object, or JSON Lines (``.jsonl``) as written by ``stellarfm fractals``.
 
+    Parameters
+    ----------
+    path : Path
+        Genome file.
+
     Raises
     ------
     FractalError

@@ -80,6 +80,15 @@ def render(
 def orbit(program: Program, n: int, *, seed: int = 0) -> np.ndarray:
     """Return `n` points of the chaos game in no particular order.
 
+    Parameters
+    ----------
+    program : Program
+        Genome compiled by `compile_genome`.
+    n : int
+        Number of points.
+    seed : int
+        Seed of the choice of maps, 0 to 2^64 - 1.
+
     Returns
     -------
     ndarray of float64, shape (n, 2)

@@ -87,6 +87,11 @@ class Program(NamedTuple):
 def compile_genome(genome: Genome) -> Program:
     """Return the arrays of a genome.
 
+    Parameters
+    ----------
+    genome : Genome
+        Genome to compile.
+
     Raises
     ------
     FractalError
