@@ -11,7 +11,8 @@ from pathlib import Path
 
 from stellarfm.evaluation import benchmark_model, model_card
 from stellarfm.inference import MassRegressor, Readout, StellarModel
-from stellarfm.inference.masses.defaults import COMPONENTS, HEAD, POOLING
+from stellarfm.inference.encoding.features import DEFAULT_POOLING
+from stellarfm.inference.masses.mass_head import DEFAULT_COMPONENTS, DEFAULT_HEAD
 from stellarfm.inference.model_directory import BUNDLED, CARD
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import check_output
@@ -38,7 +39,7 @@ def build(options: argparse.Namespace) -> None:
         ),
         calibration_by=options.calibration_by,
     )
-    print("fitted", model.cross_validation)
+    print("fitted", model.head.cross_validation)
     everything = MapSet.concatenate(list(clouds.values()))
     found = benchmark_model(everything, model=model, quick=options.quick, quiet=False)
     saved = model.save(options.output, overwrite=options.overwrite)
@@ -57,13 +58,13 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, default=BUNDLED)
     parser.add_argument("--column-reference", choices=REFERENCES, default="set")
     parser.add_argument("--dispersion-reference", choices=REFERENCES, default="set")
-    parser.add_argument("--pooling", nargs="+", default=POOLING)
-    parser.add_argument("--head", choices=("neighbours", "kernel"), default=HEAD)
+    parser.add_argument("--pooling", nargs="+", default=DEFAULT_POOLING)
+    parser.add_argument("--head", choices=("neighbours", "kernel"), default=DEFAULT_HEAD)
     parser.add_argument("--calibration-by", choices=("star", "simulation"), default="star")
     parser.add_argument("--weights", type=float, nargs="+", help="of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--components", type=int, default=COMPONENTS)
+    parser.add_argument("--components", type=int, default=DEFAULT_COMPONENTS)
     parser.add_argument("--k", type=int, default=MassRegressor().n_neighbors)
     parser.add_argument("--neighbours", choices=("windows", "stars"), default=MassRegressor().neighbours)
     parser.add_argument("--quick", action="store_true", help="a rough benchmark: to try the script")

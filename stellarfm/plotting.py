@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stellarfm.inference.segmentation.segment import Segmentation
+    from stellarfm.inference.segmentation.segmentation_map import Segmentation
     from stellarfm.maps import GasMaps
 
 __all__ = ["has_matplotlib", "held_out", "overview"]

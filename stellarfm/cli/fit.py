@@ -60,13 +60,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
     from stellarfm.inference import Readout, StellarModel
-    from stellarfm.inference.masses.defaults import POOLING, default_regressor
+    from stellarfm.inference.encoding.features import DEFAULT_POOLING
+    from stellarfm.inference.masses.mass_head import default_regressor
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
     mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
-    readout = Readout(pooling=args.pooling or POOLING, symmetries=args.symmetries)
+    readout = Readout(pooling=args.pooling or DEFAULT_POOLING, symmetries=args.symmetries)
     asked = {
         "n_components": args.components,
         "n_neighbors": args.k,
@@ -89,8 +90,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _summary(model: StellarModel, args: argparse.Namespace) -> str:
     """One line on what was made."""
-    score = model.cross_validation
+    score, reference = model.head.cross_validation, model.head.summary()
     return (
-        f"wrote {args.output}: {len(model.reference.mass)} windows of {model.intervals.n_stars_} stars; "
-        f"held out by {model.calibration_by}: R2 of log mass {score['r2']:.2f}, RMSE {score['rmse_dex']:.2f} dex"
+        f"wrote {args.output}: {reference['windows']} windows of {reference['stars']} stars; "
+        f"held out by {args.calibration_by}: R2 of log mass {score['r2']:.2f}, RMSE {score['rmse_dex']:.2f} dex"
     )

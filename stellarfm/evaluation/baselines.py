@@ -1,7 +1,7 @@
-"""Ways to predict a mass, each learnt from training windows alone: what a model is compared with.
+"""Methods that predict masses, and the baselines that a model is compared with.
 
-A method is two stages. The first learns from the training windows how windows become numbers (a scaler, say); the
-second learns masses from these numbers. A benchmark refits both in every fold, so nothing of a held-out star leaks.
+A method has two stages, both fitted to training windows alone: features (with a scaler, for instance), and a regressor
+from features to masses. A benchmark refits both in every fold, so that no information on a held-out star leaks.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = [
 
 
 class LogMassRegressor(RegressorMixin, BaseEstimator):
-    """Any scikit-learn regressor, fitted to log10 mass, behind the interface of `MassRegressor`.
+    """Scikit-learn regressor of log10 mass with the interface of `MassRegressor`.
 
     Parameters
     ----------
     regressor : sklearn regressor
-        Cloned at each fit.
+        Regressor that is cloned at each fit.
 
     Attributes
     ----------
@@ -55,17 +55,17 @@ class LogMassRegressor(RegressorMixin, BaseEstimator):
         self.regressor = regressor
 
     def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> LogMassRegressor:
-        """Learn from features (N, D) and masses (N,) in solMass; `stars` is accepted and not used."""
+        """Fit to features (N, D) and masses (N,) in solMass; `stars` is ignored."""
         self.regressor_ = clone(self.regressor).fit(X, np.log10(mass))
         return self
 
     def predict_log_mass(self, X: np.ndarray) -> MassPrediction:
-        """Predicted log10 mass of each row; spread and distance are zero."""
+        """Return the predicted log10 mass of each row; spread and distance are zero."""
         value = self.regressor_.predict(X)
         return MassPrediction(value, np.zeros_like(value), np.zeros_like(value))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Masses in solMass, shape (Q,)."""
+        """Return masses in solMass, shape (Q,)."""
         return 10 ** self.predict_log_mass(X).value
 
 
@@ -73,19 +73,19 @@ class NoFeatures:
     """No features: one column of zeros."""
 
     def fit(self, windows: MapSet) -> NoFeatures:
-        """Learn nothing."""
+        """Return self: there is nothing to fit."""
         return self
 
     def transform(self, windows: MapSet) -> np.ndarray:
-        """Zeros, shape (N, 1)."""
+        """Return zeros, shape (N, 1)."""
         return np.zeros((len(windows), 1))
 
 
 class RadialStatistics(NoFeatures):
-    """The 36 hand-made statistics; nothing to learn."""
+    """Hand-made radial statistics; nothing is fitted."""
 
     def transform(self, windows: MapSet) -> np.ndarray:
-        """Shape (N, 36); see `radial_statistics`."""
+        """Return the statistics of `radial_statistics`, shape (N, 36)."""
         return radial_statistics(windows)
 
 
@@ -95,11 +95,11 @@ class EncoderFeatures:
     Parameters
     ----------
     encoder : Encoder
-        Frozen.
+        Frozen encoder.
     scaler : MapScaler
-        Its options are taken; what it has learnt is not.
+        Scaler whose options are used; it is fitted again.
     readout : Readout
-        How a window becomes one vector.
+        Pooling of encoder output into one vector per window.
     """
 
     def __init__(self, encoder: Encoder, *, scaler: MapScaler, readout: Readout) -> None:
@@ -108,21 +108,30 @@ class EncoderFeatures:
         self.readout = readout
 
     def fit(self, windows: MapSet) -> EncoderFeatures:
-        """Fit the scaler."""
+        """Fit the scaler to windows."""
         references = {name: getattr(self.scaler, name) for name in ("column_reference", "dispersion_reference")}
         self.scaler_ = MapScaler(**references, clip=self.scaler.clip).fit(windows)
         return self
 
     def transform(self, windows: MapSet) -> np.ndarray:
-        """Features, shape (N, D)."""
+        """Return features, shape (N, D)."""
         return self.readout.extract(self.encoder, self.scaler_.transform(windows))
 
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to predict masses: features (`fit`, `transform`) and a regressor (`fit`, `predict_log_mass`).
+    """Named method of predicting masses.
 
-    Methods that share one `features` object are computed from the same features; `columns` says which of them to use.
+    Attributes
+    ----------
+    name : str
+        Name in tables.
+    features : NoFeatures or EncoderFeatures
+        First stage, with `fit` and `transform`; methods that share this object are computed from the same features.
+    regressor : LogMassRegressor or MassRegressor
+        Second stage, with `fit` and `predict_log_mass`.
+    columns : slice
+        Columns of the features that the regressor uses.
     """
 
     name: str
@@ -132,14 +141,14 @@ class Method:
 
 
 def mean_of_training() -> Method:
-    """The mean log10 mass of the training windows, whatever the map shows: R2 of zero, or less where clouds differ."""
+    """Return the method that predicts the mean log10 mass of the training windows (R2 of 0 or less)."""
     return Method("mean of the training stars", NoFeatures(), LogMassRegressor(DummyRegressor()))
 
 
 def statistics_boosting(*, seed: int = 0) -> Method:
-    """Gradient boosting on the 36 hand-made statistics.
+    """Return gradient boosting on the 36 hand-made statistics.
 
-    Small trees and few of them: on stars never seen this predicts better than scikit-learn's defaults.
+    Few, small trees predict new stars better than scikit-learn's defaults.
     """
     trees = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=150, max_leaf_nodes=8, min_samples_leaf=30, early_stopping=False, random_state=seed
@@ -156,20 +165,18 @@ def encoder_baselines(
     readout: Readout | None = None,
     regressor: MassRegressor | None = None,
 ) -> list[Method]:
-    """A frozen encoder read out as a model does it: scaler, pooling, whitened components, nearest neighbours.
-
-    If the readout has several parts, each is also a method of its own, so that one sees which part knows the masses.
+    """Return the methods of a frozen encoder: the whole readout, and each of its parts if there are several.
 
     Parameters
     ----------
     name : str
-        Of the encoder, in words.
+        Name of the encoder in tables.
     encoder : Encoder
-        Frozen.
+        Frozen encoder.
     side : int
         Side of the windows in pixels.
     scaler, readout, regressor : optional
-        The parts of a model, whose options are taken; defaults if not given.
+        Parts of a model, whose options are used; by default unfitted ones with default options.
     """
     readout, regressor = readout or Readout(), clone(regressor) if regressor else MassRegressor()
     features = EncoderFeatures(encoder, scaler=scaler or MapScaler(), readout=readout)
@@ -194,16 +201,16 @@ def default_methods(
     readout: Readout | None = None,
     regressor: MassRegressor | None = None,
 ) -> list[Method]:
-    """An encoder, its twin of random weights with the same readout, boosting on hand-made statistics, and the mean.
+    """Return an encoder, the same with random weights, boosting on hand-made statistics, and the mean.
 
     Parameters
     ----------
     encoder : FrozenEncoder
-        If its weights are random already it has no twin.
+        Encoder to compare; one without a training record is itself the one with random weights.
     pixels : int
-        Side of the windows.
+        Side of the windows in pixels.
     scaler, readout, regressor : optional
-        The parts of a model, whose options are taken; defaults if not given.
+        Parts of a model, whose options are used; by default unfitted ones with default options.
     """
     compared = {"pretrained": encoder} if encoder.training else {}
     compared["random weights"] = FrozenEncoder.random(encoder.name, image_size=pixels) if encoder.training else encoder
@@ -214,7 +221,7 @@ def default_methods(
             f"{one.name}, {kind}", one.module, side=pixels, scaler=scaler, readout=readout, regressor=regressor
         )
     }
-    profiles = [name for name in methods if name.endswith(": profiles")]  # the same numbers, whatever the encoder
+    profiles = [name for name in methods if name.endswith(": profiles")]  # independent of the encoder
     for name in profiles[1:]:
         del methods[name]
     if profiles:

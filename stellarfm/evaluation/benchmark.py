@@ -1,4 +1,4 @@
-"""Masses predicted for held-out stars and held-out simulations, by a model and by what it has to beat."""
+"""Predict masses of held-out stars and held-out simulations with a model and with baselines, and score them."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from astropy.table import QTable, vstack
 from tqdm import tqdm
 
 from stellarfm.evaluation.baselines import Method, default_methods
-from stellarfm.evaluation.metrics import coverage, r2_difference, score
+from stellarfm.evaluation.scores import LEVELS, compare, score_table
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.exceptions import MapError
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.conformal import StarConformal, cross_fit, star_weights
+from stellarfm.inference.masses.conformal import StarConformal, cross_fit
+from stellarfm.inference.masses.mass_table import interval_columns
 from stellarfm.inference.model import StellarModel
 
 if TYPE_CHECKING:
     from stellarfm.maps import MapSet
 
 __all__ = [
-    "LEVELS",
     "Benchmark",
     "benchmark_model",
-    "compare",
     "held_out_masses",
     "run_benchmark",
-    "score_table",
     "subsample_windows",
 ]
 
-#: Probabilities of the intervals.
-LEVELS = (0.68, 0.95)
-#: Windows a star in a quick look.
+#: Windows per star in a quick check.
 QUICK_WINDOWS = 3
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Predictions of every method for every held-out window, and what they are worth.
+    """Predictions of every method for every held-out window, and their scores.
 
     Attributes
     ----------
     predictions : QTable
-        As `held_out_masses` gives them.
+        Result of `held_out_masses`.
     scores : QTable
-        As `score_table` gives them.
+        Result of `score_table`.
     differences : QTable
-        As `compare` gives them: the first method against each of the others.
+        Result of `compare`: the first method against each of the others.
+
+    Examples
+    --------
+    See `run_benchmark`.
     """
 
     predictions: QTable
@@ -68,36 +68,54 @@ def benchmark_model(
     quick: bool = False,
     quiet: bool = True,
 ) -> Benchmark:
-    """What a model, or an encoder with the default readout, is worth on these windows, beside what it has to beat.
+    """Score a model, or an encoder with the default readout, and the baselines on these windows.
 
-    Only the encoder and the options of `model` are used; its scaler, head, calibration and reference set are not, but
-    learnt anew from the windows in every fold. So its own reference simulations may be among the windows.
+    Only the encoder and the options of `model` are used; scaler, head, calibration and reference set are refitted to
+    the windows in every fold, so the reference simulations of the model may be among the windows.
 
     Parameters
     ----------
     windows : MapSet
         Windows with masses, of two simulations at least.
     model : StellarModel, optional
-        The bundled one if neither `model` nor `encoder` is given.
+        Model to score; the bundled one if neither `model` nor `encoder` is given.
     encoder : str or path, optional
-        In place of `model`: a name of the registry (random weights) or the output of a pretraining run.
+        Encoder to score instead of `model`: a registered name (random weights) or the output of a pretraining run.
     quick : bool
-        Keep three windows a star: a look at whether all works, not a result.
+        Keep three windows per star: a check that everything works, not a result.
     quiet : bool
         Show no progress bar.
+
+    Returns
+    -------
+    Benchmark
+        Predictions, scores and differences.
+
+    Raises
+    ------
+    MapError, ModelError
+        If the windows have no masses, are too few to split, or do not fit the encoder.
+
+    Examples
+    --------
+    >>> from stellarfm.maps import MapSet
+    >>> clouds = [MapSet.read(path) for path in ("a.h5", "b.h5")]  # doctest: +SKIP
+    >>> benchmark_model(MapSet.concatenate(clouds), quick=True).scores  # doctest: +SKIP
     """
     windows = subsample_windows(windows, per_star=QUICK_WINDOWS) if quick else windows
     pixels = windows.column_density.shape[-1]
     if encoder is not None:
-        methods, calibration_by = (
-            default_methods(FrozenEncoder.resolve(encoder, image_size=pixels), pixels=pixels),
-            "star",
-        )
+        methods = default_methods(FrozenEncoder.resolve(encoder, image_size=pixels), pixels=pixels)
+        calibration_by = "star"
     else:
         model = model or StellarModel.load()
-        calibration_by = model.calibration_by
+        calibration_by = model.head.calibration_by
         methods = default_methods(
-            model.encoder, pixels=pixels, scaler=model.scaler, readout=model.readout, regressor=model.regressor
+            model.embedder.encoder,
+            pixels=pixels,
+            scaler=model.embedder.scaler,
+            readout=model.embedder.readout,
+            regressor=model.head.regressor,
         )
     return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
 
@@ -111,27 +129,47 @@ def run_benchmark(
     calibration_by: str = "star",
     quiet: bool = True,
 ) -> Benchmark:
-    """Compare methods on held-out stars and simulations; everything that is learnt is refitted in every fold.
+    """Compare methods on held-out stars and simulations; everything that is fitted is refitted in every fold.
 
     Parameters
     ----------
     windows : MapSet
         Windows with masses, of two simulations at least if split by simulation.
     methods : sequence of Method
-        The first is the one that the others are compared with.
+        Methods to compare; the others are compared with the first one.
     splits : sequence of {"star", "simulation"}
-        What is held out.
+        Units that are held out.
     n_folds : int
-        Folds of the split by star.
+        Number of folds of the split by star.
     calibration_by : {"star", "simulation"}
-        What is held out, within the training side of a fold, to learn the intervals.
+        Unit held out within the training side of a fold to calibrate the intervals.
     quiet : bool
         Show no progress bar.
+
+    Returns
+    -------
+    Benchmark
+        Predictions, scores and differences.
 
     Raises
     ------
     MapError
         If masses are absent, or there are too few stars or simulations to split.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
+    >>> print(benchmark.scores["n_stars"][0])
+    25
     """
     predictions = held_out_masses(
         windows, methods, splits=splits, n_folds=n_folds, calibration_by=calibration_by, quiet=quiet
@@ -148,13 +186,38 @@ def held_out_masses(
     calibration_by: str = "star",
     quiet: bool = True,
 ) -> QTable:
-    """A mass with intervals for every window, method and split, by what never saw the window's star.
+    """Return the out-of-fold mass and intervals for every window, method and split.
+
+    Parameters
+    ----------
+    windows, methods, splits, n_folds, calibration_by, quiet
+        Same as for `run_benchmark`.
 
     Returns
     -------
     QTable
-        One row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
+        A row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
         ``star``, ``group`` (``"simulation/star"``), ``mass_true``, ``mass`` and ``mass_lower_68``, ... in solMass.
+
+    Raises
+    ------
+    MapError
+        If masses are absent, or there are too few stars or simulations to split.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> table = held_out_masses(windows, [mean_of_training()], splits=["star"])
+    >>> len(table), table["mass"].unit
+    (25, Unit("solMass"))
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")
@@ -187,24 +250,20 @@ def _predict_fold(
     check_disjoint(train.groups, test.groups)
     features = methods[0].features.fit(train)
     X, unseen = features.transform(train), features.transform(test)
-    unit = _unit(train, calibration_by)
-    relearned = _relearned(methods[0], train) if unit == "simulation" else None
+    several = len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1
+    unit = calibration_by if several else "star"
+    refit_features = _cached_refit(methods[0], train) if unit == "simulation" else None
     tables = []
     for method in methods:
         table = QTable({"group": test.groups, "simulation": test.stars["simulation"], "star": test.stars["star"]})
         table["split"], table["method"], table["fold"] = by, method.name, number
         table["mass_true"] = test.stars["mass"].to("solMass")
-        tables.append(_with_masses(table, method, X, unseen, train, unit=unit, relearned=relearned))
+        tables.append(_with_masses(table, method, X, unseen, train, unit=unit, refit_features=refit_features))
     return tables
 
 
-def _unit(train: MapSet, by: str) -> str:
-    """What calibration holds out: what was asked for, or stars where there is a single training simulation."""
-    return by if len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1 else "star"
-
-
-def _relearned(method: Method, train: MapSet) -> Callable[[np.ndarray], np.ndarray]:
-    """Features behind a scaler that saw the kept windows only, computed once for all methods that share them."""
+def _cached_refit(method: Method, train: MapSet) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from kept rows to features refitted to them, computed once for all methods that share them."""
     known: dict[bytes, np.ndarray] = {}
 
     def refit_features(kept: np.ndarray) -> np.ndarray:
@@ -224,98 +283,34 @@ def _with_masses(
     train: MapSet,
     *,
     unit: str,
-    relearned: Callable[[np.ndarray], np.ndarray] | None,
+    refit_features: Callable[[np.ndarray], np.ndarray] | None,
 ) -> QTable:
-    """Add masses and intervals, learnt from training windows alone.
+    """Add masses and intervals, fitted to training windows alone.
 
     As in a model, a simulation that is held out to calibrate does not set the scales either.
     """
     mass = train.stars["mass"].to_value("solMass")
-    found = cross_fit(
+    held_out = cross_fit(
         method.regressor,
         X[:, method.columns],
         mass,
         stars=train.groups,
         simulations=np.asarray(train.stars["simulation"]).astype(str),
         by=unit,
-        refit_features=(lambda kept: relearned(kept)[:, method.columns]) if relearned else None,
+        refit_features=(lambda kept: refit_features(kept)[:, method.columns]) if refit_features else None,
     )
-    conformal = StarConformal().fit(found.residual, found.spread, stars=train.groups)
-    said = method.regressor.fit(X[:, method.columns], mass, stars=train.groups).predict_log_mass(
-        unseen[:, method.columns]
-    )
-    table["mass"] = 10**said.value * u.solMass
+    conformal = StarConformal().fit(held_out.residual, held_out.spread, stars=train.groups)
+    regressor = method.regressor.fit(X[:, method.columns], mass, stars=train.groups)
+    prediction = regressor.predict_log_mass(unseen[:, method.columns])
+    table["mass"] = 10**prediction.value * u.solMass
     for level in LEVELS:
-        lower, upper = conformal.interval(level, said.spread)
-        table[f"mass_lower_{level:.0%}".rstrip("%")] = 10 ** (said.value + lower) * u.solMass
-        table[f"mass_upper_{level:.0%}".rstrip("%")] = 10 ** (said.value + upper) * u.solMass
+        for column, offset in zip(interval_columns(level), conformal.interval(level, prediction.spread), strict=True):
+            table[column] = 10 ** (prediction.value + offset) * u.solMass
     return table
-
-
-def _log(table: QTable, column: str) -> np.ndarray:
-    with np.errstate(divide="ignore"):  # the lower end of an unbounded interval is zero
-        return np.log10(table[column].to_value("solMass"))
-
-
-def _cells(predictions: QTable) -> list[tuple[str, str, QTable]]:
-    """Split, method and rows of each part of a table of predictions, in the order of their first rows."""
-    pairs = dict.fromkeys(zip(predictions["split"], predictions["method"], strict=True))
-    return [
-        (by, name, predictions[(predictions["split"] == by) & (predictions["method"] == name)]) for by, name in pairs
-    ]
-
-
-def score_table(predictions: QTable) -> QTable:
-    """Scores of each (split, method), over windows pooled over the held-out folds.
-
-    Returns
-    -------
-    QTable
-        ``r2`` and ``rmse`` with ends of a 95 % interval from resampling stars, ``bias``; for the 68 % and 95 %
-        intervals the fraction of true masses inside, of windows and of stars (each with weight one, which is what the
-        calibration promises), and the mean half-width; numbers of stars and windows. Lengths in dex.
-    """
-    rows = []
-    for by, name, part in _cells(predictions):
-        truth = _log(part, "mass_true")
-        row = {"split": by, "method": name, **score(truth, _log(part, "mass"), part["group"])._asdict()}
-        for level in ("68", "95"):
-            lower, upper = _log(part, f"mass_lower_{level}"), _log(part, f"mass_upper_{level}")
-            row[f"coverage_{level}"] = coverage(truth, lower, upper)
-            row[f"star_coverage_{level}"] = coverage(truth, lower, upper, weights=star_weights(part["group"]))
-            row[f"half_width_{level}"] = float(np.mean(upper - lower) / 2)
-        row["n_stars"], row["n_windows"] = len(np.unique(part["group"])), len(part)
-        rows.append(row)
-    table = QTable(rows=rows)
-    for column in table.colnames:
-        if column.startswith(("rmse", "bias", "half_width")):
-            table[column].unit = u.dex
-    return table
-
-
-def compare(predictions: QTable, method: str) -> QTable:
-    """R2 of `method` minus that of each other one, by a paired bootstrap over stars.
-
-    Returns
-    -------
-    QTable
-        ``split``, ``method``, ``other``, ``difference`` with a 95 % interval ``low`` to ``high``, and ``probability``,
-        the fraction of the resamplings in which `method` is the better one.
-    """
-    parts = {(by, name): part for by, name, part in _cells(predictions)}
-    rows = []
-    for (by, other), part in parts.items():
-        if other == method:
-            continue
-        first, truth = parts[by, method], _log(part, "mass_true")
-        found = r2_difference(truth, _log(first, "mass"), _log(part, "mass"), part["group"])
-        rows.append({"split": by, "method": method, "other": other, **found._asdict()})
-    names = ("split", "method", "other", "difference", "low", "high", "probability")
-    return QTable(rows=rows) if rows else QTable(names=names)
 
 
 def subsample_windows(windows: MapSet, *, per_star: int, seed: int = 0) -> MapSet:
-    """At most `per_star` windows of each star, drawn at random, in their order: a quick look, not a result."""
+    """Return at most `per_star` windows of each star, drawn at random with `seed`, in their order."""
     order = np.random.default_rng(seed).permutation(len(windows))
     groups = windows.groups[order]
     kept = [order[groups == group][:per_star] for group in np.unique(groups)]

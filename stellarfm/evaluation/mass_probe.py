@@ -1,4 +1,4 @@
-"""How well masses can be read off an encoder, in seconds: what a pretraining run asks itself as it goes."""
+"""Quick score of how well masses are predicted from an encoder, for use during pretraining."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["MassProbe", "rounded_scales"]
 
 
 class MassProbe:
-    """R2 of log10 mass of held-out stars, and of held-out simulations if there are several, by nearest neighbours.
+    """R2 of log10 mass of held-out stars, and of held-out simulations if there are several, with k-NN.
 
-    The encoder's class token, its patches in rings and those of three zooms are read; whitening and neighbours
-    (`MassRegressor`) are learnt from the training side of each fold, and so are the scales of the maps. Those are
-    rounded, to a quarter of a scale, so that folds that agree share their features: three times, as a rule, not eight.
+    The readout is the class token, patches in rings, and rings of three zooms. `MassRegressor` and the scales of the
+    maps are fitted to the training side of each fold. The scales are rounded (`rounded_scales`), so that folds with
+    equal scales share their features.
 
     Parameters
     ----------
     windows : MapSet
         Windows with masses.
     per_star : int
-        Most windows of a star that are kept, drawn once.
+        Largest number of windows of a star that are kept, drawn once.
     n_folds : int
-        Folds of whole stars.
+        Number of folds of whole stars.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class MassProbe:
 
     @property
     def about(self) -> str:
-        """What the scores are, in one line."""
+        """Description of the scores in one line."""
         return (
             f"R2 of log mass, k-NN: {len(self.windows)} windows of {len(np.unique(self.stars))} stars of "
             f"{self.simulations}, held out by {' or by '.join(self.folds)}"
@@ -80,7 +80,7 @@ class MassProbe:
             )
 
     def __call__(self, encoder: Encoder) -> dict[str, float]:
-        """Scores ``class_by_star``, ``rings_by_star``, ...; NaN for features that do not vary or are not finite."""
+        """Return scores ``class_by_star``, ``rings_by_star``, ...; NaN for features that are constant or not finite."""
         lengths = self.readout.lengths(encoder, side=self.windows.column_density.shape[-1])
         ends = np.cumsum(lengths)
         columns = {
@@ -96,14 +96,14 @@ class MassProbe:
         return scores
 
     def _features(self, encoder: Encoder, scaler: MapScaler, known: dict[str, np.ndarray]) -> np.ndarray:
-        """Features of all windows behind the scales of a fold; computed once for equal scales."""
+        """Return features of all windows with the scales of a fold; computed once for equal scales."""
         key = str(scaler.to_config())
         if key not in known:
             known[key] = self.readout.extract(encoder, scaler.transform(self.windows))
         return known[key]
 
     def _score(self, folds: list[Fold], features: list[np.ndarray]) -> float:
-        """R2 over all held-out windows."""
+        """Return the R2 over all held-out windows."""
         predicted = np.full(len(self.windows), np.nan)
         for fold, values in zip(folds, features, strict=True):
             if not np.isfinite(values).all() or not np.ptp(values[fold.train], axis=0).any():
@@ -114,10 +114,10 @@ class MassProbe:
 
 
 def rounded_scales(scaler: MapScaler) -> MapScaler:
-    """A fitted scaler with scales rounded to a quarter of a power of two, centres to a quarter of their scale."""
+    """Return a fitted scaler with scales rounded to quarter powers of two and centers to a quarter of a scale."""
     config: dict[str, Any] = scaler.to_config()
     config["scale"] = [2.0 ** (round(4 * np.log2(scale)) / 4) for scale in config["scale"]]
     config["centre"] = [
-        round(4 * centre / scale) * scale / 4 for centre, scale in zip(config["centre"], config["scale"], strict=True)
+        round(4 * center / scale) * scale / 4 for center, scale in zip(config["centre"], config["scale"], strict=True)
     ]
     return MapScaler.from_config(config)

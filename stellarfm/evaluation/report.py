@@ -1,4 +1,4 @@
-"""Scores in words: Markdown tables, and the card of a model."""
+"""Reports in Markdown: tables of scores, and the card of a model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SPLITS = {
 
 _READING = (
     "R2 of log10 mass over all held-out windows, with 95 % intervals from resampling stars; lengths in dex. Scaler, "
-    "whitening, neighbours or trees and intervals are learnt anew in every fold, from its training side alone. "
-    "Coverage counts windows; in brackets every star has weight one, which is what the calibration promises."
+    "whitening, neighbors or trees and intervals are refitted in every fold, to its training side alone. "
+    "Coverage counts windows; in brackets every star has weight one, as in the calibration."
 )
 
 _LIMITS = """\
@@ -53,16 +53,18 @@ something depends on, and never for the stars of its own reference set.
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column aligned left."""
+    """Return a Markdown table with the first column aligned left."""
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _number(value: Any) -> str:
+    """Return a number, or the value of a quantity, with two decimals."""
     return f"{float(getattr(value, 'value', value)):.2f}"
 
 
 def _score_row(row: Row) -> list[str]:
+    """Return the cells of one method."""
     r2, rmse = (f"{_number(row[n])} ({_number(row[f'{n}_low'])}, {_number(row[f'{n}_high'])})" for n in ("r2", "rmse"))
     cells = [str(row["method"]), r2, rmse, _number(row["bias"])]
     for level in ("68", "95"):
@@ -72,7 +74,7 @@ def _score_row(row: Row) -> list[str]:
 
 
 def _score_tables(scores: QTable) -> str:
-    """One table a split, best method first: whoever wins stands on top."""
+    """Return a table per split, best method first."""
     head = ["method", "R2", "RMSE", "bias", "68 % covers", "half-width", "95 % covers", "half-width"]
     parts = []
     for split in dict.fromkeys(scores["split"]):
@@ -84,7 +86,7 @@ def _score_tables(scores: QTable) -> str:
 
 
 def _verdict(row: Row) -> str:
-    """One comparison in words."""
+    """Return one comparison in words."""
     wins = row["low"] > 0, row["high"] < 0
     word = "better than" if wins[0] else "worse than" if wins[1] else "not distinguishable from"
     numbers = f"R2 difference {row['difference']:+.2f}, 95 % interval {row['low']:+.2f} to {row['high']:+.2f}"
@@ -92,49 +94,85 @@ def _verdict(row: Row) -> str:
 
 
 def report(benchmark: Benchmark) -> str:
-    """Scores and comparisons of a benchmark in Markdown."""
+    """Return scores and comparisons of a benchmark in Markdown.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        Result of `stellarfm.evaluation.run_benchmark`.
+
+    Returns
+    -------
+    str
+        Tables of scores, and comparisons in words.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> from stellarfm.evaluation import run_benchmark
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> print(report(run_benchmark(windows, [mean_of_training()], splits=["star"])).splitlines()[0])
+    ### By star: five folds of whole stars (25 windows of 25 stars)
+    """
     verdicts = "\n".join(_verdict(row) for row in benchmark.differences)
     return f"{_score_tables(benchmark.scores)}\n{_READING}\n\n{verdicts}\n"
 
 
 def _training(model: StellarModel) -> str:
-    """The training record, as it was written; nothing is left out."""
-    if not model.encoder.training:
+    """Return the complete training record."""
+    if not model.embedder.encoder.training:
         return "The weights are random: this encoder was never trained.\n"
-    record = json.dumps(model.encoder.training, indent=2)
+    record = json.dumps(model.embedder.encoder.training, indent=2)
     return f"Pretrained without labels; the record:\n\n```json\n{record}\n```\n"
 
 
 def _weights(model: StellarModel) -> str:
-    """What the parts of the readout count, in words."""
-    weights = model.regressor.block_weights
+    """Return the weights of the parts of the readout in words."""
+    weights = model.head.regressor.block_weights
     return f", weighted {' : '.join(f'{weight:g}' for weight in weights)}" if weights else ""
 
 
 def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> str:
-    """The card of a model in Markdown: use, training, reference set, scores beside the baselines', limits.
+    """Return the card of a model in Markdown: use, training, reference set, scores of model and baselines, limits.
 
     Parameters
     ----------
     model : StellarModel
-        As it was saved.
+        Saved model.
     benchmark : Benchmark
-        Of the model's encoder and readout.
+        Benchmark of the model's encoder and readout.
     command : str
-        The command line that reprints the scores.
+        Command line that reproduces the scores.
+
+    Returns
+    -------
+    str
+        Markdown text.
+
+    Examples
+    --------
+    >>> model_card(model, benchmark, command="stellarfm benchmark *.h5")  # doctest: +SKIP
     """
-    reference, (lightest, heaviest) = model.reference, model.mass_range
-    simulations = ", ".join(sorted(set(reference.simulation.tolist())))
+    embedder, reference = model.embedder, model.head.summary()
+    lightest, heaviest = reference["trusted_mass_solMass"]
     return (
-        f"# stellarfm model: {model.encoder.name}\n\n{_USE}\n"
+        f"# stellarfm model: {embedder.encoder.name}\n\n{_USE}\n"
         f"## What it is\n\n"
-        f"- encoder: `{model.encoder.name}`; frozen\n"
-        f"- readout: {' + '.join(model.readout.pooling)}{_weights(model)}; {model.regressor.head} head\n"
-        f"- input: windows of {model.pixels} pixels of {model.pixel_scale:.4g} around a star\n"
+        f"- encoder: `{embedder.encoder.name}`; frozen\n"
+        f"- readout: {' + '.join(embedder.readout.pooling)}{_weights(model)}; {model.head.regressor.head} head\n"
+        f"- input: windows of {embedder.pixels} pixels of {embedder.pixel_scale:.4g} around a star\n"
         f"- masses: {model.label_kind} masses; five or more reference stars lie beyond {lightest:.2g} and "
         f"{heaviest:.2g} solar masses, outside this range masses are flagged\n"
-        f"- reference set: {len(reference.mass)} windows of {model.intervals.n_stars_} stars of {simulations}\n"
-        f"- intervals: conformal, by {model.calibration_by}, each star with weight one\n"
+        f"- reference set: {reference['windows']} windows of {reference['stars']} stars of "
+        f"{', '.join(reference['simulations'])}\n"
+        f"- intervals: conformal, by {model.head.calibration_by}, each star with weight one\n"
         f"- fingerprint: `{model.sha256}`; made by stellarfm {__version__}\n\n"
         f"## How the encoder was trained\n\n{_training(model)}\n"
         f"## How good it is\n\n"

@@ -1,7 +1,7 @@
 """Splits that keep all views of a star, or of a simulation, on one side.
 
 Views of one star are not independent (the next snapshot, another side of the same gas), and neither are the stars of
-one run. A random split of windows measures memory: raw pixels then predict masses nearly as well as anything.
+one run. A random split of windows measures memory: raw pixels then predict masses nearly as well as any features.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ if TYPE_CHECKING:
 
 __all__ = ["SPLITS", "Fold", "LeakError", "check_disjoint", "folds", "split"]
 
-#: Kinds of split, with what they hold out.
+#: Kinds of split, and what they hold out.
 SPLITS = {"star": "whole stars, in folds", "simulation": "one simulation after the other"}
 
 
 class LeakError(AssertionError):
-    """A star or a simulation is on both sides of a split: a mistake in the program, never in the input."""
+    """Star or simulation on both sides of a split: an error in the program, never in the input."""
 
 
 class Fold(NamedTuple):
-    """Indices of the windows to learn from, and of those to be judged on."""
+    """Indices of training and test windows."""
 
     train: np.ndarray
     test: np.ndarray
 
 
 def check_disjoint(train: Sequence[str] | np.ndarray, test: Sequence[str] | np.ndarray) -> None:
-    """Make sure that no group is on both sides.
+    """Raise `LeakError` if a group is on both sides of a split.
 
     Parameters
     ----------
     train, test : sequence of str
-        The group (star or simulation) of each window on either side.
+        Group (star or simulation) of each window on either side.
 
     Raises
     ------
     LeakError
-        Naming up to three of the groups that are on both sides.
+        If a group is on both sides; the message names up to three of them.
+
+    Examples
+    --------
+    >>> check_disjoint(["a/1", "a/2"], ["b/1"])
     """
     shared = np.intersect1d(train, test)
     if len(shared):
@@ -55,20 +59,30 @@ def check_disjoint(train: Sequence[str] | np.ndarray, test: Sequence[str] | np.n
 
 
 def folds(groups: np.ndarray, *, n_folds: int | None = None) -> list[Fold]:
-    """Folds of whole groups; each window is held out exactly once.
+    """Return folds of whole groups; each window is held out exactly once.
 
     Parameters
     ----------
     groups : numpy.ndarray
-        The group of each window, shape (N,).
+        Group of each window, shape (N,).
     n_folds : int, optional
-        Number of folds, of about equal numbers of windows; by default each group is a fold of its own. Never more
-        than there are groups.
+        Largest number of folds, of about equal numbers of windows; by default each group is a fold.
+
+    Returns
+    -------
+    list of Fold
+        Training and test windows of each fold.
 
     Raises
     ------
     MapError
         If there is only one group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [fold.test.tolist() for fold in folds(np.array(["a", "a", "b"]))]
+    [[0, 1], [2]]
     """
     n_groups = len(np.unique(groups))
     if n_groups < 2:
@@ -81,14 +95,37 @@ def folds(groups: np.ndarray, *, n_folds: int | None = None) -> list[Fold]:
 
 
 def split(windows: MapSet, by: str, *, n_folds: int = 5) -> list[Fold]:
-    """Folds of a map set ``by`` ``"star"`` (`n_folds` folds) or by ``"simulation"`` (leave one out).
+    """Return folds of a map set; no star is on both sides of any of them.
 
-    Whichever is asked for, no star is on both sides.
+    Parameters
+    ----------
+    windows : MapSet
+        Windows of several stars.
+    by : {"star", "simulation"}
+        Unit that is held out: stars in `n_folds` folds, or one simulation after the other.
+    n_folds : int
+        Number of folds of stars.
+
+    Returns
+    -------
+    list of Fold
+        Training and test windows of each fold.
 
     Raises
     ------
     MapError
         If there is only one star, or only one simulation.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> [len(fold.test) for fold in split(windows, "star")]
+    [5, 5, 5, 5, 5]
     """
     if by not in SPLITS:
         raise ValueError(f"unknown split {by!r}; choose one of {', '.join(SPLITS)}")

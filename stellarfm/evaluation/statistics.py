@@ -1,4 +1,4 @@
-"""Hand-made statistics of a window: what an encoder has to beat."""
+"""Hand-made radial statistics of a window, the baseline for encoders."""
 
 from __future__ import annotations
 
@@ -22,20 +22,31 @@ STATISTICS = [
 
 
 def radial_statistics(windows: MapSet) -> np.ndarray:
-    """Radial profiles of the maps about the star, in nine rings: 36 numbers a window.
+    """Return radial profiles of the maps about the star, in nine rings: 36 numbers per window.
 
-    Mean and scatter of log10 column density, mean log10 velocity dispersion, and the scatter of the velocity. Pixels
-    that are missing are left out; a ring without any usable pixel is NaN.
+    Mean and scatter of log10 column density, mean log10 velocity dispersion, and the scatter of the velocity. Missing
+    pixels are left out; a ring without any usable pixel is NaN.
 
     Parameters
     ----------
     windows : MapSet
-        N star-centred windows.
+        N star-centered windows.
 
     Returns
     -------
     numpy.ndarray
-        Shape (N, 36), columns as in `STATISTICS`; log10 of cm-2 and of km/s, velocities in km/s.
+        Columns as in `STATISTICS`, shape (N, 36); log10 of cm-2 and of km/s, velocities in km/s.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> radial_statistics(windows).shape
+    (25, 36)
     """
     weights = ring_weights(windows.column_density.shape[1:])
     column = _log10(windows.column_density.to_value("cm-2"))
@@ -46,5 +57,5 @@ def radial_statistics(windows: MapSet) -> np.ndarray:
 
 
 def _log10(values: np.ndarray) -> np.ndarray:
-    """Logarithm with NaN, not a warning, for what has none."""
+    """Return log10, NaN for values that are not positive."""
     return np.log10(np.where(values > 0, values, np.nan))

@@ -1,4 +1,4 @@
-"""StellarModel: encoder, scaler, reference set, head and calibration in one."""
+"""StellarModel: masses and segments from maps of gas."""
 
 from __future__ import annotations
 
@@ -6,42 +6,27 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from sklearn.base import clone
-from sklearn.metrics import r2_score
 
 from stellarfm import __version__
-from stellarfm.exceptions import ModelError, StellarFMError
-from stellarfm.inference.encoding.features import Readout, extract_patches
+from stellarfm.exceptions import ModelError
+from stellarfm.inference.encoding.embedding import Embedder
+from stellarfm.inference.encoding.features import DEFAULT_POOLING, Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.conformal import StarConformal
-from stellarfm.inference.masses.defaults import default_readout, default_regressor
-from stellarfm.inference.masses.estimation import estimate_windows, mass_range
-from stellarfm.inference.masses.fitting import Learner, check_labels
-from stellarfm.inference.masses.mass_table import build_date, file_sha256
-from stellarfm.inference.masses.out_of_distribution import ood_threshold
-from stellarfm.inference.masses.reference_set import ReferenceSet
+from stellarfm.inference.masses.estimation import estimate_windows
+from stellarfm.inference.masses.mass_head import MassHead, default_regressor
+from stellarfm.inference.masses.mass_table import build_date
 from stellarfm.inference.masses.regression import MassRegressor
-from stellarfm.inference.model_directory import (
-    BUNDLED,
-    CARD,
-    CONFIG,
-    REFERENCE,
-    WEIGHTS,
-    config_text,
-    read_config,
-    text_sha256,
-)
-from stellarfm.inference.segmentation.segment import Segmentation, segment_maps
-from stellarfm.maps import GasMaps, MapScaler, MapSet
-from stellarfm.output import new_directory
+from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
+from stellarfm.inference.segmentation.segment import segment_maps
+from stellarfm.inference.segmentation.segmentation_map import Segmentation
+from stellarfm.inference.serialization import ModelParts, part_options, read_model, short_card, write_model
+from stellarfm.maps import GasMaps, MapScaler, MapSet, column_peaks, windows_around
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -51,51 +36,49 @@ __all__ = ["StellarModel"]
 
 logger = logging.getLogger("stellarfm")
 
-PACKAGES = ("stellarfm", "numpy", "scikit-learn", "astropy", "torch", "timm")
 
-
-@dataclass(frozen=True, eq=False)
-class StellarModel:
-    """Masses and segments from maps of gas. Made by `fit` or `load`.
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class StellarModel(ModelParts):
+    """Masses and segments from maps of gas; made by `fit` or `load`.
 
     Attributes
     ----------
-    encoder : FrozenEncoder
-        The frozen encoder, with its name, options and training record.
-    scaler : MapScaler
-        From Quantities to tensors.
-    readout : Readout
-        How a window becomes one vector.
-    regressor : MassRegressor
-        Fitted on the reference set.
-    intervals : StarConformal
-        Fitted on the cross-fitted residuals.
-    reference : Reference
-        Features and masses of all reference windows.
-    pixels : int
-        Side of a window in pixels.
-    pixel_scale, depth : Quantity
-        Side of a pixel and length of the line of sight of the reference windows, pc.
-    label_kind : str
-        What the masses mean: ``"sink"`` or ``"star"``.
-    calibration_by : str
-        What cross-fitting held out whole: ``"star"`` or ``"simulation"``.
+    embedder : Embedder
+        Windows to features: encoder, scaler, readout, and size and scale of a window.
+    head : MassHead
+        Features to masses, with intervals.
+    patch_distribution : PatchDistribution
+        Distribution of the patch features of the reference windows.
+    depth : Quantity
+        Length of the line of sight through the reference windows, pc; NaN if unknown.
+    label_kind : {"sink", "star"}
+        Kind of the masses.
     sha256 : str
-        Fingerprint of the model directory; empty while the model was not saved.
+        Hash of the model directory; empty for a model that has not been saved.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps
+    >>> model = StellarModel.load()
+    >>> maps, stars = GasMaps.read(EXAMPLE_FIELD), QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> masses = model.estimate(maps, sources=stars[:2])
+    >>> masses["mass"].unit, masses.meta["label_kind"]
+    (Unit("solMass"), 'sink')
     """
 
-    encoder: FrozenEncoder
-    scaler: MapScaler
-    readout: Readout
-    regressor: MassRegressor
-    intervals: StarConformal
-    reference: ReferenceSet
-    pixels: int
-    pixel_scale: u.Quantity
-    depth: u.Quantity
-    label_kind: str
-    calibration_by: str
     sha256: str = ""
+
+    def __repr__(self) -> str:
+        """Return encoder, windows, reference set and hash in a few lines."""
+        embedder, reference = self.embedder, self.head.summary()
+        return (
+            f"StellarModel(encoder={embedder.encoder.name!r}, readout={embedder.readout},\n"
+            f"  windows of {embedder.pixels} pixels of {embedder.pixel_scale:.4g}, {self.label_kind} masses,\n"
+            f"  reference set of {reference['windows']} windows of {reference['stars']} stars,\n"
+            f"  sha256={self.sha256[:16] or 'not saved'!r})"
+        )
 
     @classmethod
     def fit(
@@ -110,60 +93,60 @@ class StellarModel:
         calibration_by: str = "star",
         seed: int = 0,
     ) -> StellarModel:
-        """Read masses off the features of a frozen encoder.
+        """Fit a model to windows of stars of known mass; the encoder stays as it is.
 
         Parameters
         ----------
         mapset : MapSet
             Windows of stars of known mass, of one label kind; several sets are joined by `MapSet.concatenate`.
         encoder : str or path
-            As for `FrozenEncoder.resolve`: the default one, the output of a pretraining run, a model, or a name of the
-            registry (random weights).
+            Encoder, as for `FrozenEncoder.resolve`: the bundled one, the output of a pretraining run, a model, or a
+            registered name (random weights).
         scaler, readout, regressor, intervals : optional
-            The parts, unfitted, with their options; if not given, as the bundled model has them
-            (`stellarfm.inference.masses.defaults`).
+            Unfitted parts with their options; by default those of the bundled model.
         calibration_by : {"star", "simulation"}
-            What is held out whole to learn the intervals. Simulations are what an observer's cloud differs by, but need
-            several of similar size: of two, the smaller one cannot predict the larger.
+            Unit that is held out whole to calibrate the intervals. An observed cloud differs from the reference as
+            one simulation differs from the others, but ``"simulation"`` needs several of similar size: of two, the
+            smaller one cannot predict the larger.
         seed : int
-            Of random weights, and of the choice of windows for the patch summary.
+            Seed of random weights, and of the choice of windows for the patch distribution.
 
         Raises
         ------
         ModelError, MapError, InputNotFoundError, PluginError
+            If the windows have no masses or are not square, a part does not fit, or the encoder is not found.
         """
-        pixels, label_kind = check_labels(mapset)
-        frozen = FrozenEncoder.resolve(encoder, image_size=pixels, seed=seed).half_precision()
-        readout = readout or default_readout()
-        regressor = clone(regressor or default_regressor())
-        if regressor.blocks is None and len(readout.pooling) > 1:
-            regressor.set_params(blocks=readout.lengths(frozen.module, side=pixels))
-        learner = Learner(
-            frozen, scaler or MapScaler(), readout, regressor, intervals or StarConformal(), calibration_by, seed
-        )
-        fitted_scaler, fitted_regressor, fitted_intervals, reference = learner.learn(mapset)
-        return cls(
-            frozen,
-            fitted_scaler,
-            readout,
-            fitted_regressor,
-            fitted_intervals,
-            reference,
-            pixels=pixels,
+        n_y, n_x = mapset.column_density.shape[1:]
+        if mapset.label_kind is None:
+            raise ModelError("the map set has no label kind, so no masses to learn from; expected 'sink' or 'star'")
+        if n_y != n_x:
+            raise ModelError(f"windows of {n_y} x {n_x} pixels; expected square ones")
+        embedder = Embedder(
+            FrozenEncoder.resolve(encoder, image_size=n_x, seed=seed).half_precision(),
+            scaler or MapScaler(),
+            readout or Readout(pooling=DEFAULT_POOLING),
+            pixels=n_x,
             pixel_scale=mapset.pixel_scale,
+        ).fit(mapset)
+        head = MassHead(regressor or default_regressor(), intervals or StarConformal(), calibration_by).fit(
+            embedder.features(mapset),
+            np.asarray(mapset.stars["mass"].to_value(u.solMass), dtype=np.float64),
+            stars=np.asarray(mapset.stars["star"]).astype(str),
+            simulations=np.asarray(mapset.stars["simulation"]).astype(str),
+            blocks=embedder.block_lengths,
+            refit_features=lambda kept: embedder.fit(mapset[kept]).features(mapset),
+        )
+        return cls(
+            embedder=embedder,
+            head=head,
+            patch_distribution=PatchDistribution.from_windows(embedder, mapset, seed=seed),
             depth=mapset.depth,
-            label_kind=label_kind,
-            calibration_by=calibration_by,
+            label_kind=mapset.label_kind,
         )
 
     def features(self, windows: MapSet) -> np.ndarray:
-        """Feature vectors of windows, shape (N, D), float32."""
-        self.check_windows(windows)
-        return self.readout.extract(self.encoder.module, self.scaler.transform(windows))
-
-    def patches(self, windows: MapSet) -> np.ndarray:
-        """Patch features of windows of any scale, shape (N, rows, columns, embed_dim), float32."""
-        return extract_patches(self.encoder.module, self.scaler.transform(windows))
+        """Return feature vectors of windows, shape (N, D), float32; see `Embedder.features`."""
+        return self.embedder.features(windows)
 
     def estimate(
         self,
@@ -173,191 +156,86 @@ class StellarModel:
         levels: Sequence[float] = (0.68, 0.95),
         min_coverage: float = 0.8,
     ) -> QTable:
-        """Masses of the stars in `maps`.
+        """Return the masses of the stars in `maps`.
 
         Parameters
         ----------
         maps : MapSet or GasMaps
-            Star-centred windows, or a field with a known distance.
+            Star-centered windows, or a field with a known distance.
         sources : SkyCoord or QTable, optional
-            Where the stars of a field are; without it the peaks of its column density are taken.
+            Positions of the stars of a field; by default the peaks of its column density.
         levels : sequence of float
             Probabilities of the intervals.
         min_coverage : float
-            Windows with a smaller fraction of usable pixels are flagged.
+            Fraction of usable pixels below which a window is flagged.
 
         Returns
         -------
         QTable
-            See `stellarfm.inference.masses.mass_table.mass_table`.
+            Masses as described in `stellarfm.inference.masses.mass_table.mass_table`, with provenance in its ``meta``.
 
         Raises
         ------
         MapError, ModelError
+            If there is no star, the distance is unknown, or the windows do not fit the model.
         """
-        field = isinstance(maps, GasMaps)
         windows = self._windows(maps, sources) if isinstance(maps, GasMaps) else maps
-        return estimate_windows(self, windows, levels=levels, min_coverage=min_coverage, independent=field)
+        independent = isinstance(maps, GasMaps)
+        table = estimate_windows(
+            self.embedder, self.head, windows, levels=levels, min_coverage=min_coverage, independent=independent
+        )
+        table.meta.update(self.provenance())
+        return table
 
     def segment(
         self, maps: MapSet | GasMaps, *, segments: int = 6, pixel_scale: u.Quantity | None = None, seed: int = 0
     ) -> Segmentation:
-        """Segments of alike gas; see `stellarfm.inference.segmentation.segment.segment_maps`."""
-        return segment_maps(self, maps, segments=segments, pixel_scale=pixel_scale, seed=seed)
+        """Return segments of similar gas; see `stellarfm.inference.segmentation.segment.segment_maps`."""
+        segmentation = segment_maps(
+            self.embedder, self.patch_distribution, maps, segments=segments, pixel_scale=pixel_scale, seed=seed
+        )
+        return replace(segmentation, meta={**self.provenance(), **segmentation.meta})
 
     def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:
-        """Star-centred windows of a field."""
-        from stellarfm.maps import column_peaks, windows_around
-
+        """Return star-centered windows of a field."""
         if sources is None:
             sources = column_peaks(maps)
             logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
-        return windows_around(maps, sources, pixels=self.pixels, pixel_scale=self.pixel_scale)
-
-    def check_windows(self, windows: MapSet) -> None:
-        """Raise `ModelError` for windows of another size or scale than the reference's."""
-        shape, scale = windows.column_density.shape[1:], windows.pixel_scale
-        if shape != (self.pixels, self.pixels) or abs(scale / self.pixel_scale - 1) > 0.02:
-            raise ModelError(
-                f"windows of {shape} pixels of {scale:.4g}; the model expects ({self.pixels}, {self.pixels}) of "
-                f"{self.pixel_scale:.4g}; project or cut them at that scale"
-            )
-
-    @cached_property
-    def ood_threshold(self) -> float:
-        """Distance to the reference set that 99 % of its own stars stay below."""
-        return ood_threshold(self.reference.distance, self.reference.groups)
-
-    @cached_property
-    def mass_range(self) -> tuple[float, float]:
-        """Lightest and heaviest mass [solMass] beyond which fewer than five reference stars lie."""
-        return mass_range(self.reference.mass, self.reference.groups)
-
-    @cached_property
-    def cross_validation(self) -> dict[str, float]:
-        """R2 of log mass and RMSE [dex] of the cross-fitted predictions, over windows."""
-        true = np.log10(self.reference.mass)
-        residual = self.reference.residual
-        rmse = np.sqrt(np.mean(residual**2))
-        return {"r2": round(float(r2_score(true, true - residual)), 4), "rmse_dex": round(float(rmse), 4)}
+        return windows_around(maps, sources, pixels=self.embedder.pixels, pixel_scale=self.embedder.pixel_scale)
 
     def provenance(self) -> dict[str, str]:
-        """What a result must say of the model that made it."""
+        """Return what identifies this model in the meta data of a result."""
         return {
             "label_kind": self.label_kind,
             "stellarfm_version": __version__,
-            "encoder": self.encoder.name,
+            "encoder": self.embedder.encoder.name,
             "model_sha256": self.sha256 or "not saved",
-            "options": json.dumps(self._options()),
+            "options": json.dumps(part_options(self)),
             **build_date(),
         }
 
-    def _options(self) -> dict[str, Any]:
-        """Options of the parts, as plain JSON types."""
-        return {
-            "readout": asdict(self.readout),
-            "regressor": self.regressor.get_params(),
-            "calibration": {"by": self.calibration_by, **self.intervals.get_params()},
-        }
-
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> StellarModel:
-        """Write the model directory, whole or not at all; returns the model with its fingerprint.
+        """Write the model directory, whole or not at all, and return the model with its hash.
 
         Raises
         ------
         OutputExistsError
-            If it exists and `overwrite` is False.
+            If the directory exists and `overwrite` is False.
         """
-        with new_directory(directory, overwrite=overwrite) as folder:
-            self.encoder.save(folder / WEIGHTS)
-            self.reference.write(folder / REFERENCE)
-            text = config_text(self._config({name: file_sha256(folder / name) for name in (WEIGHTS, REFERENCE)}))
-            (folder / CONFIG).write_text(text)
-            saved = replace(self, sha256=text_sha256(text))
-            (folder / CARD).write_text(saved.card())
-        return saved
-
-    def _config(self, files: dict[str, str]) -> dict[str, Any]:
-        """Everything but the weights and the reference set."""
-        lightest, heaviest = self.mass_range
-        return {
-            "label_kind": self.label_kind,
-            "windows": {
-                "pixels": self.pixels,
-                "pixel_scale_pc": self.pixel_scale.to_value(u.pc),
-                "depth_pc": self.depth.to_value(u.pc) if np.isfinite(self.depth) else None,
-            },
-            "encoder": {"name": self.encoder.name, "options": self.encoder.options, "training": self.encoder.training},
-            "scaler": self.scaler.to_config(),
-            **self._options(),
-            "cross_validation": self.cross_validation,
-            "reference": {
-                "windows": len(self.reference.mass),
-                "stars": self.intervals.n_stars_,
-                "simulations": sorted(set(self.reference.simulation.tolist())),
-                "trusted_mass_solMass": [lightest, heaviest],
-            },
-            "versions": {name: version(name) for name in PACKAGES},
-            "files": files,
-        }
+        return replace(self, sha256=write_model(self, directory, overwrite=overwrite))
 
     @classmethod
     def load(cls, directory: str | os.PathLike | None = None) -> StellarModel:
-        """The model in `directory`, or the bundled one. The head is fitted again from the reference set.
+        """Read the model in `directory`, by default the bundled one.
 
         Raises
         ------
         InputNotFoundError, ModelError, PluginError
             If something is missing, altered or not installed; nothing in the directory is executed.
         """
-        folder = BUNDLED if directory is None else Path(directory)
-        config = read_config(folder)
-        try:
-            return cls._from_config(config, folder)
-        except StellarFMError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(
-                f"{folder / CONFIG} is incomplete or wrong ({error!r}); fit or copy the model again"
-            ) from error
-
-    @classmethod
-    def _from_config(cls, config: dict[str, Any], folder: Path) -> StellarModel:
-        """The model that a configuration describes."""
-        windows = config["windows"]
-        calibration = dict(config["calibration"])
-        by = calibration.pop("by")
-        reference = ReferenceSet.read(folder / REFERENCE)
-        depth = windows["depth_pc"]
-        return cls(
-            FrozenEncoder.from_model(config, folder),
-            MapScaler.from_config(config["scaler"]),
-            Readout(**config["readout"]),
-            MassRegressor(**config["regressor"]).fit(reference.features, reference.mass, stars=reference.groups),
-            StarConformal(**calibration).fit(reference.residual, reference.spread, stars=reference.groups),
-            reference,
-            pixels=int(windows["pixels"]),
-            pixel_scale=windows["pixel_scale_pc"] * u.pc,
-            depth=(np.nan if depth is None else depth) * u.pc,
-            label_kind=config["label_kind"],
-            calibration_by=by,
-            sha256=file_sha256(folder / CONFIG),
-        )
+        parts, sha256 = read_model(directory)
+        return cls(**vars(parts), sha256=sha256)
 
     def card(self) -> str:
-        """A short model card in Markdown."""
-        facts = self._config({})
-        reference, score = facts["reference"], facts["cross_validation"]
-        trained = "pretrained" if self.encoder.training else "random weights"
-        return (
-            f"# A stellarfm model\n\n"
-            f"- encoder: `{self.encoder.name}` ({trained}), read as {' + '.join(self.readout.pooling)}\n"
-            f"- masses: {self.label_kind} masses, trusted from {reference['trusted_mass_solMass'][0]:.3g} to "
-            f"{reference['trusted_mass_solMass'][1]:.3g} solar masses\n"
-            f"- reference set: {reference['windows']} windows of {reference['stars']} stars of "
-            f"{', '.join(reference['simulations'])}\n"
-            f"- windows: {self.pixels} pixels of {self.pixel_scale:.4g}, {self.depth:.3g} deep\n"
-            f"- each {self.calibration_by} predicted by the others: R2 of log mass {score['r2']:.2f}, "
-            f"RMSE {score['rmse_dex']:.2f} dex\n"
-            f"- made by stellarfm {__version__}\n"
-        )
+        """Return a short model card in Markdown."""
+        return short_card(self)

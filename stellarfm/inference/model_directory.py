@@ -1,4 +1,4 @@
-"""The directory of a model: plain files that are read, checked and never executed."""
+"""Files of a model directory: names, schema and hashes."""
 
 from __future__ import annotations
 
@@ -13,50 +13,51 @@ from stellarfm.inference.masses.mass_table import file_sha256
 
 __all__ = ["BUNDLED", "CARD", "CONFIG", "REFERENCE", "WEIGHTS", "config_text", "read_config", "text_sha256"]
 
+#: File names.
 CONFIG, WEIGHTS, REFERENCE, CARD = "config.json", "encoder.safetensors", "reference.fits", "README.md"
 
 SCHEMA, SCHEMA_VERSION = "stellarfm-model", 1
 
-#: The model that comes with the package.
+#: Directory of the bundled model.
 BUNDLED = Path(__file__).resolve().parents[1] / "data" / "model"
 
-#: Entries that a model cannot do without.
+#: Required entries of config.json.
 REQUIRED = ("encoder", "readout", "scaler", "regressor", "calibration", "windows", "label_kind", "files")
 
 
 def config_text(config: dict[str, Any]) -> str:
-    """The text of config.json, with the schema on top."""
+    """Return the text of config.json, beginning with the schema."""
     return json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **config}, indent=2, allow_nan=False) + "\n"
 
 
 def text_sha256(text: str) -> str:
-    """The sha256 of config.json, which holds those of the other files: the fingerprint of a model."""
+    """Return the sha256 of config.json, which holds those of the other files and so identifies a model."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:
-    """The configuration in a model directory, after checking the files it names against their hashes.
+    """Return the configuration in a model directory after checking the files it names against their hashes.
 
     Raises
     ------
     InputNotFoundError
         If the directory does not exist.
     ModelError
-        If a file is missing, altered, or not that of a model.
+        If a file is missing or altered, or the directory is not that of a model.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise InputNotFoundError(f"{directory}: no such model directory; make one with `stellarfm fit`")
     path = directory / CONFIG
     if not path.is_file():
-        raise ModelError(f"{path} is missing; {directory} is no model, or an incomplete one; fit or copy it again")
+        raise ModelError(f"{path} is missing; {directory} is not a complete model; fit or copy it again")
     config = _parsed(path)
     _check_files(directory, config["files"])
     return config
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """config.json with all required entries."""
+    """Return the content of config.json; raise `ModelError` if it is not that of a model or lacks an entry."""
     try:
         config = json.loads(path.read_text())
         schema, version = config["schema"], config["schema_version"]
@@ -77,7 +78,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _check_files(directory: Path, hashes: dict[str, str]) -> None:
-    """Compare the two binary files with the hashes in the configuration."""
+    """Raise `ModelError` if one of the binary files is missing or does not have its hash in the configuration."""
     for name in (WEIGHTS, REFERENCE):
         path = directory / name
         if not path.is_file():

@@ -23,10 +23,10 @@ def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_pa
     assert out == ""
     assert "36 windows of 12 stars; held out by star: R2" in err
     model = StellarModel.load(output)
-    assert model.readout.pooling == ("class", "zooms")
-    assert model.readout.symmetries
+    assert model.embedder.readout.pooling == ("class", "zooms")
+    assert model.embedder.readout.symmetries
     chosen = {"n_components": 7, "n_neighbors": 3, "neighbours": "stars", "head": "neighbours", "block_weights": None}
-    assert chosen.items() <= model.regressor.get_params().items()
+    assert chosen.items() <= model.head.regressor.get_params().items()
 
 
 def test_without_options_it_reads_as_the_bundled_model_does(map_files, tiny_encoder, tmp_path):
@@ -37,9 +37,9 @@ def test_without_options_it_reads_as_the_bundled_model_does(map_files, tiny_enco
         StellarModel.load(tmp_path / "m"),
         StellarModel.fit(MapSet.read(map_files[0]), encoder=tiny_encoder),
     ):
-        assert model.readout == bundled.readout
-        for name, value in bundled.regressor.get_params().items():
-            ours = model.regressor.get_params()[name]
+        assert model.embedder.readout == bundled.embedder.readout
+        for name, value in bundled.head.regressor.get_params().items():
+            ours = model.head.regressor.get_params()[name]
             assert name == "blocks" or ours == value
 
 

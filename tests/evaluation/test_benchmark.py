@@ -13,15 +13,9 @@ from stellarfm.evaluation.baselines import (
     mean_of_training,
     statistics_boosting,
 )
-from stellarfm.evaluation.benchmark import (
-    benchmark_model,
-    compare,
-    held_out_masses,
-    run_benchmark,
-    score_table,
-    subsample_windows,
-)
+from stellarfm.evaluation.benchmark import benchmark_model, held_out_masses, run_benchmark, subsample_windows
 from stellarfm.evaluation.report import model_card, report
+from stellarfm.evaluation.scores import compare, score_table
 from stellarfm.exceptions import MapError
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
@@ -173,7 +167,7 @@ def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readou
 def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     """The reference set of the model holds these stars; a leak would give R2 of 1."""
     windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
-    remembered = fitted_model.regressor.predict_log_mass(fitted_model.features(windows)).value
+    remembered = fitted_model.head.regressor.predict_log_mass(fitted_model.features(windows)).value
     np.testing.assert_allclose(10**remembered, windows.stars["mass"].value, rtol=1e-4)
     found = benchmark_model(windows, model=fitted_model, quick=True)
     judged = found.predictions[found.predictions["method"] == found.predictions["method"][0]]

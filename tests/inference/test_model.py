@@ -23,7 +23,7 @@ def test_masses_of_new_stars_are_right(fitted_model, cloud):
     table = fitted_model.estimate(new)
     error = np.log10(table["mass"] / new.stars["mass"]).value
     assert np.sqrt(np.mean(error**2)) < 0.25
-    assert fitted_model.cross_validation["r2"] > 0.5
+    assert fitted_model.head.cross_validation["r2"] > 0.5
     assert table["mass"].unit == u.solMass
 
 
@@ -156,7 +156,7 @@ def test_calibration_by_simulation_needs_several(cloud, tiny_encoder):
 
 def test_stars_or_simulations_are_held_out(cloud, tiny_encoder):
     windows = MapSet.concatenate([cloud("one", n_stars=3, seed=1), cloud("two", n_stars=3, seed=2)])
-    assert StellarModel.fit(windows, encoder=tiny_encoder).calibration_by == "star"
+    assert StellarModel.fit(windows, encoder=tiny_encoder).head.calibration_by == "star"
     model = StellarModel.fit(windows, encoder=tiny_encoder, calibration_by="simulation")
     assert json.loads(model.provenance()["options"])["calibration"]["by"] == "simulation"
 
@@ -188,7 +188,7 @@ def test_saved_and_loaded_models_say_the_same(fitted_model, model_directory, clo
     one, other = fitted_model.estimate(new), loaded.estimate(new)
     for name in ("mass", "mass_lower_68", "mass_upper_68", "ood", "flags"):
         np.testing.assert_array_equal(one[name], other[name])
-    assert loaded.cross_validation == fitted_model.cross_validation
+    assert loaded.head.cross_validation == fitted_model.head.cross_validation
     assert len(other.meta["model_sha256"]) == 64
     assert one.meta["model_sha256"] == "not saved"
 
@@ -205,8 +205,8 @@ def test_all_options_survive(cloud, tmp_path, tiny_encoder):
     model.save(tmp_path / "model")
     loaded = StellarModel.load(tmp_path / "model")
     assert loaded.provenance() == {**model.provenance(), "model_sha256": loaded.sha256}
-    assert loaded.scaler.to_config() == model.scaler.to_config()
-    assert loaded.encoder.options == {"image_size": 32}
+    assert loaded.embedder.scaler.to_config() == model.embedder.scaler.to_config()
+    assert loaded.embedder.encoder.options == {"image_size": 32}
     np.testing.assert_array_equal(loaded.features(cloud()), model.features(cloud()))
 
 
@@ -214,10 +214,10 @@ def test_each_part_of_a_readout_is_a_block(cloud, tiny_encoder):
     model = StellarModel.fit(
         cloud(n_stars=4), encoder=tiny_encoder, readout=Readout(pooling=("class", "zooms", "profiles"), zooms=2)
     )
-    width = model.encoder.module.embed_dim
-    assert model.regressor.blocks == model.readout.lengths(model.encoder.module, side=32)
-    assert model.regressor.blocks[1] % (2 * width) == 0
-    assert sum(model.regressor.blocks) == model.reference.features.shape[1]
+    width = model.embedder.encoder.module.embed_dim
+    assert model.head.regressor.blocks == model.embedder.readout.lengths(model.embedder.encoder.module, side=32)
+    assert model.head.regressor.blocks[1] % (2 * width) == 0
+    assert sum(model.head.regressor.blocks) == model.head.reference.features.shape[1]
 
 
 def test_a_model_from_before_there_were_zooms(fitted_model, cloud, tmp_path):
@@ -252,13 +252,13 @@ def test_a_pretrained_encoder_is_found_by_directory_or_file(cloud, tmp_path, tin
     )
     for choice in (run, run / "encoder.safetensors"):
         model = StellarModel.fit(cloud(n_stars=3), encoder=choice)
-        assert model.encoder.training == training
+        assert model.embedder.encoder.training == training
         np.testing.assert_array_equal(model.features(cloud()), self_made(cloud, encoder.half_precision(), model))
     assert "pretrained" in model.card()
 
 
 def self_made(cloud, encoder, model):
-    return model.readout.extract(encoder.module, model.scaler.transform(cloud()))
+    return model.embedder.readout.extract(encoder.module, model.embedder.scaler.transform(cloud()))
 
 
 @pytest.mark.parametrize(
@@ -311,10 +311,12 @@ def copy_of(directory, tmp_path):
 
 def test_the_encoder_of_a_model_and_the_default_one_are_found(fitted_model, model_directory):
     found = FrozenEncoder.resolve(model_directory, image_size=32)
-    assert (found.name, found.options) == (fitted_model.encoder.name, fitted_model.encoder.options)
-    ours = fitted_model.encoder.module.state_dict()
+    assert (found.name, found.options) == (fitted_model.embedder.encoder.name, fitted_model.embedder.encoder.options)
+    ours = fitted_model.embedder.encoder.module.state_dict()
     assert all(torch.equal(ours[name], tensor) for name, tensor in found.module.state_dict().items())
-    assert FrozenEncoder.resolve("bundled", image_size=64).training == StellarModel.load().encoder.training != {}
+    assert (
+        FrozenEncoder.resolve("bundled", image_size=64).training == StellarModel.load().embedder.encoder.training != {}
+    )
 
 
 @pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits"])
@@ -375,3 +377,14 @@ def test_existing_directories_are_kept(fitted_model, model_directory, tmp_path):
         fitted_model.save(copy)
     fitted_model.save(copy, overwrite=True)
     assert StellarModel.load(copy).sha256 == StellarModel.load(model_directory).sha256
+
+
+def test_models_and_their_parts_print_in_a_few_lines(fitted_model, model_directory, cloud):
+    loaded, segmentation = StellarModel.load(model_directory), fitted_model.segment(cloud("three", seed=3)[:4])
+    for printed in (repr(fitted_model), repr(loaded), repr(segmentation), repr(fitted_model.head)):
+        assert len(printed) < 600
+        assert printed.count("\n") < 5
+    assert "test.tiny" in repr(loaded)
+    assert "not saved" in repr(fitted_model)
+    assert loaded.sha256[:16] in repr(loaded)
+    assert "6 segments" in repr(segmentation)

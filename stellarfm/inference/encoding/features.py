@@ -1,4 +1,4 @@
-"""Features of a frozen encoder: batches in, float32 arrays out."""
+"""Feature vectors and patch features of images from a frozen encoder."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ from stellarfm.inference.encoding.zoom_views import zoomed
 if TYPE_CHECKING:
     from stellarfm.contracts import Encoder
 
-__all__ = ["POOLINGS", "Readout", "extract_patches"]
+__all__ = ["DEFAULT_POOLING", "POOLINGS", "Readout", "extract_patches"]
 
-#: Ways to read one vector from an encoder.
+#: Ways to pool the output of an encoder into one vector.
 POOLINGS = ("class", "mean", "rings", "zooms", "profiles")
 
-#: The channel whose sign turns when the line of sight is looked at from behind.
+#: Poolings of the bundled model.
+DEFAULT_POOLING = ("zooms", "profiles")
+
+#: Channel whose sign flips when a cloud is seen from the opposite side.
 VELOCITY_CHANNEL = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """How a window becomes one vector; kept with a model.
+    """Pooling of encoder output into one feature vector per window.
 
-    Rings are the default: the star is in the centre of its window, and where the gas lies around it is what tells its
-    mass. Zooms look closer at it, for as many more passes through the encoder.
+    Rings are the default: the star is at the center of its window, and the mass depends on the distribution of the gas
+    around it. Zooms resolve its surroundings better, at the cost of one more pass through the encoder for each view.
 
     Parameters
     ----------
     pooling : str or sequence of str
         ``"class"`` is the encoder's own image vector, ``"mean"`` the mean of its patch vectors, ``"rings"`` their
-        means in concentric rings about the centre, where the star is; ``"zooms"`` are such rings of several views,
-        each of which magnifies the centre of the window before it by two
-        (`stellarfm.inference.encoding.zoom_views.zoomed`). ``"profiles"`` passes the encoder by: means and scatters of
-        the images themselves in rings (`stellarfm.inference.encoding.radial_profiles.image_profiles`). Several are
+        means in concentric rings about the center, where the star is; ``"zooms"`` are such rings of several views,
+        each of which magnifies the center of the previous one by two
+        (`stellarfm.inference.encoding.zoom_views.zoomed`). ``"profiles"`` does not use the encoder: means and scatters
+        of the images themselves in rings (`stellarfm.inference.encoding.radial_profiles.image_profiles`). Several are
         concatenated in the order given.
     n_rings : int
         Number of rings; at most half the patches of a side.
@@ -49,12 +52,20 @@ class Readout:
     symmetries : bool
         Average over the eight symmetries of the square: a mass does not depend on the orientation on the sky.
     mirror : bool
-        Average also over the sign of the velocity channel: nor does it depend on the side one looks from.
+        Average also over the sign of the velocity channel: a mass does not depend on the side it is observed from.
 
     Raises
     ------
     ModelError
-        If `pooling` is unknown, or there is no ring or no view.
+        If `pooling` is unknown, or `n_rings` or `zooms` is below 1.
+
+    Examples
+    --------
+    >>> Readout(pooling="rings", n_rings=2)
+    Readout(pooling=('rings',), n_rings=2, zooms=3, symmetries=False, mirror=False)
+    >>> from stellarfm.encoders.resnet import ResNet18
+    >>> Readout(pooling=("class", "rings"), n_rings=2).lengths(ResNet18(), side=64)
+    (512, 1024)
     """
 
     pooling: tuple[str, ...] = ("rings",)
@@ -64,14 +75,14 @@ class Readout:
     mirror: bool = False
 
     def __post_init__(self) -> None:
-        """Accept one name or several; raise `ModelError` for what cannot be done."""
+        """Accept one name or several; raise `ModelError` for invalid options."""
         object.__setattr__(self, "pooling", _check_pooling(self.pooling))
         for name in ("n_rings", "zooms"):
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} is {getattr(self, name)}; expected 1 or more")
 
     def lengths(self, encoder: Encoder, *, side: int) -> tuple[int, ...]:
-        """Length of each pooling's part of a feature vector, for windows of `side` pixels."""
+        """Return the length of each pooling's part of a feature vector, for windows of `side` pixels."""
         rings = int(ring_index(side // encoder.patch_size, self.n_rings).max()) + 1
         known = {
             "class": encoder.embed_dim,
@@ -83,33 +94,33 @@ class Readout:
         return tuple(known[name] for name in self.pooling)
 
     def extract(self, encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """One feature vector for each image.
+        """Return one feature vector for each image.
 
         Parameters
         ----------
         encoder : Encoder
-            A frozen encoder; it is put into evaluation mode for the time of the call.
+            Frozen encoder; it is in evaluation mode during the call.
         images : ndarray
-            Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them.
+            Output of `stellarfm.maps.MapScaler.transform`, shape (N, channels, side, side).
         batch_size : int
-            Images encoded at once.
+            Number of images encoded at once.
 
         Returns
         -------
         ndarray
-            Shape (N, D), float32.
+            Feature vectors, shape (N, D), float32.
 
         Raises
         ------
         ModelError
-            If an image does not fit the encoder, or is too small for so many zooms.
+            If the images do not fit the encoder, or are too small for `zooms` views.
         """
         rows = [_averaged(encoder, batch, self) for batch in _batches(images, batch_size)]
         return np.concatenate(rows).astype(np.float32)
 
 
 def _check_pooling(pooling: str | Sequence[str]) -> tuple[str, ...]:
-    """`pooling` as a tuple of names; raises `ModelError` for an unknown one."""
+    """Return `pooling` as a tuple of names; raise `ModelError` for an unknown one."""
     chosen = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     if not chosen or not set(chosen) <= set(POOLINGS):
         raise ModelError(f"pooling {pooling!r} is not known; choose from {', '.join(POOLINGS)} or several of them")
@@ -117,12 +128,12 @@ def _check_pooling(pooling: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def extract_patches(encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-    """Patch features of each image, shape (N, rows, columns, embed_dim), float32."""
+    """Return patch features of each image, shape (N, rows, columns, embed_dim), float32."""
     return np.concatenate([_encode(encoder, batch)[1] for batch in _batches(images, batch_size)])
 
 
 def _batches(images: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
-    """Consecutive pieces of `images` as tensors."""
+    """Yield consecutive batches of `images` as tensors."""
     if images.ndim != 4 or len(images) == 0:
         raise ModelError(f"images of shape {images.shape}; expected (N, channels, side, side) with N > 0")
     for start in range(0, len(images), batch_size):
@@ -131,7 +142,7 @@ def _batches(images: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
 
 @contextmanager
 def _frozen(encoder: Encoder) -> Iterator[torch.nn.Module]:
-    """The encoder in evaluation mode without gradients; its mode is restored afterwards."""
+    """Put the encoder into evaluation mode without gradients; restore its mode afterwards."""
     module: torch.nn.Module = encoder  # type: ignore[assignment]
     training = module.training
     module.eval()
@@ -143,7 +154,7 @@ def _frozen(encoder: Encoder) -> Iterator[torch.nn.Module]:
 
 
 def _encode(encoder: Encoder, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Image (B, D) and patch (B, rows, columns, D) features of a batch, on the CPU."""
+    """Return image (B, D) and patch (B, rows, columns, D) features of a batch, on the CPU."""
     if images.shape[1] != encoder.in_channels or images.shape[-1] % encoder.patch_size:
         raise ModelError(
             f"images of shape {tuple(images.shape[1:])} do not fit the encoder; "
@@ -156,30 +167,30 @@ def _encode(encoder: Encoder, images: torch.Tensor) -> tuple[np.ndarray, np.ndar
 
 
 def _averaged(encoder: Encoder, images: torch.Tensor, readout: Readout) -> np.ndarray:
-    """Pooled features of a batch, averaged over its transformed copies."""
+    """Return the pooled features of a batch, averaged over its transformed copies."""
     copies = [_pool(copy, encoder, readout) for copy in _copies(images, readout.symmetries, readout.mirror)]
     return np.mean(copies, axis=0)
 
 
 def _copies(images: torch.Tensor, symmetries: bool, mirror: bool) -> Iterator[torch.Tensor]:
-    """The images as they are, then turned, flipped, and with the velocity's sign turned, as asked for."""
+    """Yield the images, then rotated and reflected copies, and the same with flipped velocity, as the options say."""
     for copy in (images, _mirrored(images)) if mirror else (images,):
-        for turns in range(4 if symmetries else 1):
-            turned = torch.rot90(copy, turns, dims=(-2, -1))
-            yield turned
+        for quarter_turns in range(4 if symmetries else 1):
+            rotated = torch.rot90(copy, quarter_turns, dims=(-2, -1))
+            yield rotated
             if symmetries:
-                yield turned.flip(-1)
+                yield rotated.flip(-1)
 
 
 def _mirrored(images: torch.Tensor) -> torch.Tensor:
-    """A copy in which what came nearer recedes."""
+    """Return a copy with the velocity channel negated."""
     mirrored = images.clone()
     mirrored[:, VELOCITY_CHANNEL] *= -1
     return mirrored
 
 
 def _pool(images: torch.Tensor, encoder: Encoder, readout: Readout) -> np.ndarray:
-    """The chosen vectors side by side, shape (B, D)."""
+    """Return the chosen vectors, concatenated, shape (B, D)."""
     if readout.pooling == ("profiles",):
         return image_profiles(images.numpy())
     image, patches = _encode(encoder, images)
@@ -197,23 +208,23 @@ def _pool(images: torch.Tensor, encoder: Encoder, readout: Readout) -> np.ndarra
 
 
 def _zoomed_patches(encoder: Encoder, images: torch.Tensor, patches: np.ndarray, zooms: int) -> Iterator[np.ndarray]:
-    """Patch features of every view; those of the whole windows, `patches`, are there already."""
-    closer = zoomed(images, zooms)
-    next(closer)
+    """Yield the patch features of every view, beginning with `patches`, those of the whole windows."""
+    views = zoomed(images, zooms)
+    next(views)
     yield patches
-    for view in closer:
+    for view in views:
         yield _encode(encoder, view)[1]
 
 
 def _ring_means(patches: np.ndarray, n_rings: int) -> np.ndarray:
-    """Mean patch vectors of concentric rings, innermost first, shape (B, rings * embed_dim)."""
+    """Return the mean patch vectors of concentric rings, innermost first, shape (B, rings * embed_dim)."""
     ring = ring_index(patches.shape[1], n_rings)
     means = [patches[:, ring == number].mean(axis=1) for number in range(ring.max() + 1)]
     return np.concatenate(means, axis=1)
 
 
 def ring_index(side: int, n_rings: int) -> np.ndarray:
-    """Ring of each patch of a (side, side) grid, 0 at the centre; corners belong to the outermost ring."""
+    """Return the ring of each patch of a (side, side) grid, 0 at the center; corners belong to the outermost ring."""
     n_rings = max(1, min(n_rings, side // 2))
     offset = np.arange(side) - (side - 1) / 2
     radius = np.hypot(*np.meshgrid(offset, offset))

@@ -1,4 +1,4 @@
-"""The frozen encoder of a model: found by name, by directory of a run or of a model, or by weight file."""
+"""Frozen encoder of a model: found by registered name, by directory of a run or a model, or by weight file."""
 
 from __future__ import annotations
 
@@ -20,23 +20,29 @@ if TYPE_CHECKING:
 
 __all__ = ["FrozenEncoder"]
 
+#: File of a pretraining run that names its encoder, options and training record.
 RECORD = "encoder.json"
 
 
 @dataclass(frozen=True)
 class FrozenEncoder:
-    """An encoder with what is needed to make it again.
+    """Encoder with the name and options that construct it.
 
     Attributes
     ----------
     name : str
-        Its name in the registry.
+        Registered name.
     options : dict
-        Its constructor options.
+        Constructor options.
     module : Encoder
         The encoder itself.
     training : dict
-        How its weights came about; empty if they are random.
+        Training record; empty if the weights are random.
+
+    Examples
+    --------
+    >>> FrozenEncoder.resolve("bundled", image_size=64).name
+    'resnet10-shallow'
     """
 
     name: str
@@ -46,22 +52,23 @@ class FrozenEncoder:
 
     @classmethod
     def resolve(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
-        """The encoder that `choice` means.
+        """Return the encoder that `choice` names.
 
         Parameters
         ----------
         choice : str or path
-            ``"bundled"``, the default encoder that comes with the package; the output directory of a pretraining run,
-            a model directory, a safetensors file with its ``encoder.json`` beside it; or a name of the registry,
-            which gives random weights.
+            ``"bundled"``, the encoder of the bundled model; the output directory of a pretraining run, a model
+            directory, or a safetensors file with an ``encoder.json`` in the same directory; or a registered name,
+            for random weights.
         image_size : int
-            Side of the windows in pixels; the native size of an encoder made by name.
+            Side of the windows in pixels; native size of an encoder constructed by name.
         seed : int
-            Of random weights.
+            Seed of random weights.
 
         Raises
         ------
         InputNotFoundError, ModelError, UnknownPluginError
+            If a file is missing or invalid, or the name is not registered.
         """
         path = BUNDLED if choice == "bundled" else Path(choice)
         if (path / CONFIG).is_file():
@@ -74,10 +81,10 @@ class FrozenEncoder:
 
     @classmethod
     def random(cls, name: str, *, image_size: int, seed: int = 0) -> FrozenEncoder:
-        """Encoder `name` of the registry with random weights, the same for the same `seed`.
+        """Return the registered encoder `name` with random weights, the same for the same `seed`.
 
-        Batch norms take the statistics of flames, as those of a pretrained encoder have them: random weights are the
-        control of what weights have learnt, not of a mean and a scatter.
+        Batch norms take the statistics of fractal flames, as in a pretrained encoder: random weights are the control
+        experiment for learned weights, not for a mean and a variance.
         """
         import torch
 
@@ -93,7 +100,7 @@ class FrozenEncoder:
 
     @classmethod
     def load(cls, name: str, options: dict[str, Any], weights: Path, training: dict[str, Any]) -> FrozenEncoder:
-        """Encoder `name` of the registry with the weights of a safetensors file."""
+        """Return the registered encoder `name` with the weights of a safetensors file."""
         from stellarfm.encoders.weights import load_weights
 
         encoder = registry.create("encoders", name, **options)
@@ -102,7 +109,7 @@ class FrozenEncoder:
 
     @classmethod
     def from_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
-        """The encoder of a model directory with this configuration."""
+        """Return the encoder of a model directory with this configuration."""
         try:
             known = config["encoder"]
             name, options, training = known["name"], known["options"], known["training"]
@@ -114,7 +121,7 @@ class FrozenEncoder:
 
     @classmethod
     def _trained(cls, record: Path, weights: Path) -> FrozenEncoder:
-        """What a pretraining run left."""
+        """Return the encoder that a pretraining run wrote."""
         for path in (record, weights):
             if not path.is_file():
                 raise InputNotFoundError(f"{path}: no such file; expected the output of `stellarfm pretrain`")
@@ -128,7 +135,7 @@ class FrozenEncoder:
         return cls.load(name, options, weights, facts.get("training", {}))
 
     def half_precision(self) -> FrozenEncoder:
-        """The same encoder, its weights rounded to half precision in place, as a model directory stores them."""
+        """Round the weights to half precision in place, as a model directory stores them, and return the encoder."""
         module: Any = self.module
         module.load_state_dict(
             {
@@ -147,7 +154,7 @@ class FrozenEncoder:
 
 
 def _flames(channels: int, patch_size: int) -> Iterator[torch.Tensor]:
-    """Two batches of flames, as encoders see them; rendered when they are asked for. Beyond three, channels repeat."""
+    """Yield two batches of flames as encoders receive them; channels beyond three repeat."""
     import torch
 
     side = -(-64 // patch_size) * patch_size

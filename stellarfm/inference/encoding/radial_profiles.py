@@ -1,4 +1,4 @@
-"""Radial profiles about the centre of a window: the simplest thing that a star-centred map can be asked."""
+"""Radial profiles of maps about the center of a window."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import numpy as np
 
 __all__ = ["N_RINGS", "image_profiles", "mean_and_scatter", "ring_weights"]
 
+#: Number of rings.
 N_RINGS = 9
-#: Radius of the innermost ring in pixels; with it no ring of a window of 32 or more pixels is empty.
+#: Radius of the innermost ring in pixels; no ring of a window of 32 or more pixels is empty.
 INNERMOST = 1.5
 
 
 def ring_weights(shape: tuple[int, int]) -> np.ndarray:
-    """Which pixels belong to which ring about the centre of a window.
+    """Return which pixels belong to which ring about the center of a window.
 
     Parameters
     ----------
     shape : tuple of int
-        Rows and columns of a window.
+        Numbers of rows and columns of a window.
 
     Returns
     -------
@@ -32,36 +33,49 @@ def ring_weights(shape: tuple[int, int]) -> np.ndarray:
 
 
 def mean_and_scatter(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation in each ring of maps (N, rows, columns); NaN where a ring has no usable pixel.
+    """Return mean and standard deviation in each ring; NaN where a ring has no usable pixel.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Maps, shape (N, rows, columns); NaN is missing.
+    weights : numpy.ndarray
+        Result of `ring_weights`, shape (`N_RINGS`, rows * columns).
 
     Returns
     -------
     mean, scatter : numpy.ndarray
-        Shape (N, `N_RINGS`) both.
+        Both of shape (N, `N_RINGS`).
     """
     values = values.reshape(len(values), -1).astype(float)
     usable = np.isfinite(values)
-    centre = values.sum(axis=1, where=usable, keepdims=True) / np.maximum(usable.sum(axis=1, keepdims=True), 1)
-    values = np.where(usable, values - centre, 0.0)  # keeps the squares small: log N is about 22
+    offset = values.sum(axis=1, where=usable, keepdims=True) / np.maximum(usable.sum(axis=1, keepdims=True), 1)
+    values = np.where(usable, values - offset, 0.0)  # keeps the squares small: log N is about 22
     count = usable.astype(float) @ weights.T
     count[count == 0] = np.nan
     mean = values @ weights.T / count
     variance = values**2 @ weights.T / count - mean**2
-    return mean + centre, np.sqrt(np.maximum(variance, 0.0))
+    return mean + offset, np.sqrt(np.maximum(variance, 0.0))
 
 
 def image_profiles(images: np.ndarray) -> np.ndarray:
-    """Mean and scatter of each channel in each ring.
+    """Return mean and scatter of each channel in each ring.
 
     Parameters
     ----------
     images : numpy.ndarray
-        Shape (N, channels, side, side), as `stellarfm.maps.MapScaler` gives them, side at least 32.
+        Output of `stellarfm.maps.MapScaler.transform`, shape (N, channels, side, side), side at least 32.
 
     Returns
     -------
     numpy.ndarray
         Shape (N, 2 * channels * `N_RINGS`): for each channel the means and then the scatters, innermost ring first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image_profiles(np.zeros((2, 3, 32, 32))).shape
+    (2, 54)
     """
     weights = ring_weights(images.shape[-2:])
     return np.concatenate(

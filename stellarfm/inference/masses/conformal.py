@@ -1,14 +1,14 @@
-"""Prediction intervals that hold for a new star, although each star is seen many times.
+"""Conformal prediction intervals with the star as the unit of exchangeability.
 
-Windows of one star are not exchangeable with windows of another, so conformal prediction per window promises too
-much: its effective sample is the number of stars. Here residuals come from predictions that never saw the star (or
-its whole simulation), and each star has weight one whatever the number of its windows: hierarchical conformal
-prediction, Dunn, Wasserman & Ramdas (2023, JASA 118, 2491; arXiv:1809.07441) and Lee, Barber & Willett (2023;
-arXiv:2306.06342). MAPIE, the usual library, knows groups for splitting only, not as the unit of exchangeability;
-hence this module.
+Windows of one star are not exchangeable with windows of another, so conformal prediction per window is overconfident:
+its effective sample is the number of stars. Here residuals come from predictions that never saw the star (or its whole
+simulation), and each star has weight one whatever the number of its windows: hierarchical conformal prediction, Dunn,
+Wasserman & Ramdas (2023, JASA 118, 2491; arXiv:1809.07441) and Lee, Barber & Willett (2023; arXiv:2306.06342). MAPIE
+supports groups for splitting only, not as the unit of exchangeability.
 
-With one fixed predictor (split conformal) the guarantee is exact in finite samples. Cross-fitting, which wastes no
-star, adds the assumption that the final predictor, fitted on all stars, is no worse than those that left some out.
+With one fixed predictor (split conformal) the guarantee is exact in finite samples. Cross-fitting, which uses every
+star for both purposes, adds the assumption that the final predictor, fitted to all stars, is no worse than those that
+left some out.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sklearn.utils.validation import check_is_fitted
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.regression import MassRegressor
 
-__all__ = ["CrossFit", "StarConformal", "cross_fit", "star_weights"]
+__all__ = ["CrossFit", "StarConformal", "cross_fit", "star_weights", "weighted_quantile"]
 
-#: Added to a neighbour spread before it divides a residual, in dex: neighbours may agree by chance.
+#: Added to the spread of the neighbors before it divides a residual, dex: neighbors may agree by chance.
 SPREAD_FLOOR = 0.1
 
-#: Slack for sums of weights, which are exact only up to rounding.
+#: Tolerance of sums of weights, which are exact only up to rounding.
 ROUNDING = 1e-9
 
 
 class CrossFit(NamedTuple):
     """Out-of-sample predictions of a reference set, arrays of shape (N,).
 
-    `residual` is true minus predicted log10 mass [dex], `spread` that of the neighbours that voted [dex].
+    `residual` is true minus predicted log10 mass [dex], `spread` the scatter among the neighbors [dex].
     """
 
     residual: np.ndarray
@@ -59,19 +59,24 @@ def cross_fit(
     Parameters
     ----------
     regressor : MassRegressor
-        Cloned for each fold.
+        Regressor that is cloned for each fold.
     X, mass : ndarray
         Features (N, D) and masses (N,) [solMass].
     stars, simulations : ndarray
-        Shape (N,): groups. Stars are unique over all simulations.
+        Star and simulation of each window, shape (N,); star names are unique over all simulations.
     by : {"star", "simulation"}
-        What is held out whole. ``"simulation"`` is what an observer needs to know, whose cloud is none of the
+        Unit that is held out whole. ``"simulation"`` corresponds to an observed cloud, which is none of the
         simulations.
     n_folds : int
-        Folds of whole stars; simulations are left out one by one.
+        Number of folds of whole stars; simulations are left out one by one.
     refit_features : callable, optional
-        From the rows kept in a fold to the features (N, D) of all windows, for features that have learnt something
-        themselves (the scales of the maps); `X` is used where it is not given.
+        Function from the rows kept in a fold to the features (N, D) of all windows, for features that were fitted to
+        windows themselves (the scales of the maps); `X` is used by default.
+
+    Returns
+    -------
+    CrossFit
+        Residual and spread of each window.
 
     Raises
     ------
@@ -88,40 +93,69 @@ def cross_fit(
     residual, spread = np.empty(len(X)), np.empty(len(X))
     for kept, held in folds.split(X, groups=groups):
         known = X if refit_features is None else refit_features(kept)
-        said = clone(regressor).fit(known[kept], mass[kept], stars=stars[kept]).predict_log_mass(known[held])
-        residual[held], spread[held] = np.log10(mass[held]) - said.value, said.spread
+        fitted = clone(regressor).fit(known[kept], mass[kept], stars=stars[kept])
+        prediction = fitted.predict_log_mass(known[held])
+        residual[held], spread[held] = np.log10(mass[held]) - prediction.value, prediction.spread
     return CrossFit(residual, spread)
 
 
 def star_weights(stars: np.ndarray) -> np.ndarray:
-    """Weight of each window, shape (N,), such that each star weighs 1."""
+    """Return the weight of each window, shape (N,), such that the weights of each star add up to 1."""
     _, inverse, counts = np.unique(stars, return_inverse=True, return_counts=True)
     return 1 / counts[inverse]
 
 
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, level: float, *, total: float | None = None) -> float:
+    """Return the smallest value up to which the weights add up to `level` of the total; infinity if none does.
+
+    Parameters
+    ----------
+    values, weights : ndarray
+        Values in any order and their weights, shape (N,).
+    level : float
+        Fraction of the total, between 0 and 1.
+    total : float, optional
+        Sum of all weights, if part of it lies at infinity; by default the sum of `weights`.
+    """
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    total = reached[-1] if total is None else total
+    found = np.flatnonzero(reached >= (level - ROUNDING) * total)
+    return float(values[order[found[0]]]) if len(found) else np.inf
+
+
 class StarConformal(BaseEstimator):
-    """Conformal intervals of log10 mass whose unit is the star.
+    """Conformal intervals of log10 mass with the star as the unit.
 
     The quantiles are those of the distribution that gives each of the n_k residuals of each of the K stars the weight
-    1 / ((K + 1) n_k), and the weight 1 / (K + 1) to infinity: the star to come (Lee et al. 2023). Where that atom is
-    reached the interval is infinite: K stars cannot promise more than K / (K + 1).
+    1 / ((K + 1) n_k), and infinity, for the new star, the weight 1 / (K + 1) (Lee et al. 2023). Where that atom is
+    reached the interval is infinite: K stars cannot guarantee more than K / (K + 1).
 
     Parameters
     ----------
     symmetric : bool
-        One quantile of the absolute residual, instead of one for each side. Needs fewer stars: 19 for 95 %, where two
-        sides need 39.
+        Use one quantile of the absolute residual instead of one for each side. This needs fewer stars: 19 for 95 %,
+        where two sides need 39.
     scaled : bool
-        Divide residuals by the spread of the neighbours, so that a mass on which they disagree gets a wider interval.
+        Divide residuals by the spread of the neighbors, so that intervals are wider where these disagree.
 
     Attributes
     ----------
     scores_ : ndarray
-        Residuals (scaled, if asked for), ascending, shape (N,).
+        Residuals, scaled with ``scaled=True``, in ascending order, shape (N,).
     weights_ : ndarray
-        Their weights; they add up to K / (K + 1).
+        Weights of the residuals, which add up to K / (K + 1).
     n_stars_ : int
-        K.
+        Number of stars, K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> residual = np.random.default_rng(0).normal(0, 0.3, 200)
+    >>> intervals = StarConformal().fit(residual, np.zeros(200), stars=np.arange(200))
+    >>> lower, upper = intervals.interval(0.68, np.zeros(1))
+    >>> bool(lower[0] < 0 < upper[0])
+    True
     """
 
     def __init__(self, *, symmetric: bool = False, scaled: bool = False) -> None:
@@ -129,7 +163,7 @@ class StarConformal(BaseEstimator):
         self.scaled = scaled
 
     def fit(self, residual: np.ndarray, spread: np.ndarray, *, stars: np.ndarray) -> StarConformal:
-        """Learn from out-of-sample residuals and neighbour spreads [dex] and the star of each, all of shape (N,)."""
+        """Fit to out-of-sample residuals and spreads of the neighbors [dex] and the star of each window, shape (N,)."""
         scores = residual / self._scale(spread)
         if not np.all(np.isfinite(scores)):
             raise ModelError("a calibration residual is not finite; drop the windows without a mass")
@@ -141,38 +175,32 @@ class StarConformal(BaseEstimator):
         return self
 
     def interval(self, level: float, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Offsets from a predicted log10 mass to the ends of its interval.
+        """Return the offsets from a predicted log10 mass to the ends of its interval.
 
         Parameters
         ----------
         level : float
-            Wanted probability, between 0 and 1.
+            Probability of the interval, between 0 and 1.
         spread : ndarray
-            Shape (Q,): spread of the neighbours of each prediction [dex].
+            Spread of the neighbors of each prediction, dex, shape (Q,).
 
         Returns
         -------
         lower, upper : ndarray
-            Shape (Q,), dex; -inf and inf where K is too small for `level`.
+            Offsets in dex, shape (Q,); -inf and inf where K is too small for `level`.
         """
         check_is_fitted(self)
         if not 0 < level < 1:
             raise ModelError(f"interval level {level} is not between 0 and 1; give 0.68 for 68 %")
         if self.symmetric:
-            upper = _quantile(self.scores_, self.weights_, level)
+            upper = weighted_quantile(self.scores_, self.weights_, level, total=1)
             lower = -upper
         else:
-            upper = _quantile(self.scores_, self.weights_, (1 + level) / 2)
-            lower = -_quantile(-self.scores_[::-1], self.weights_[::-1], (1 + level) / 2)
+            upper = weighted_quantile(self.scores_, self.weights_, (1 + level) / 2, total=1)
+            lower = -weighted_quantile(-self.scores_, self.weights_, (1 + level) / 2, total=1)
         scale = self._scale(np.asarray(spread, dtype=np.float64))
         return lower * scale, upper * scale
 
     def _scale(self, spread: np.ndarray) -> np.ndarray:
-        """What residuals are measured in, shape of `spread`."""
+        """Return the unit of the residuals, of the shape of `spread`."""
         return spread + SPREAD_FLOOR if self.scaled else np.ones_like(spread)
-
-
-def _quantile(scores: np.ndarray, weights: np.ndarray, level: float) -> float:
-    """Smallest of the ascending `scores` up to which `weights` add to `level`; infinity if they never do."""
-    reached = np.flatnonzero(np.cumsum(weights) >= level - ROUNDING)
-    return float(scores[reached[0]]) if len(reached) else np.inf

@@ -1,4 +1,4 @@
-"""Quality flags of a mass: one enumeration is the constants, the decoder and the documentation."""
+"""Quality flags of a mass: constants, decoder and documentation in one enumeration."""
 
 from __future__ import annotations
 
@@ -8,32 +8,45 @@ __all__ = ["MassFlag", "decode_flags", "flag_table"]
 
 
 class MassFlag(IntFlag):
-    """Bits of the column ``flags`` of a table of masses; 0 is a mass without reservation.
+    """Bits of the column ``flags`` of a table of masses; 0 means no reservation.
 
-    Each member carries its `description`; `flag_table` prints them all.
+    Each member has a `description`.
+
+    Examples
+    --------
+    >>> MassFlag.IN_REFERENCE.value
+    64
+    >>> bool(10 & MassFlag.OUT_OF_DISTRIBUTION)
+    True
     """
 
     description: str
 
     def __new__(cls, value: int, description: str = "") -> MassFlag:
-        """A member of `value` that knows its description."""
+        """Return a member of this value and description."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.description = description
         return member
 
     OUTSIDE_FIELD = 1, "The star lies outside the maps, or no pixel of its window is usable: no mass."
-    LOW_COVERAGE = 2, "Fewer pixels of the window are usable than the least coverage asked for."
+    LOW_COVERAGE = 2, "A smaller fraction of the window is usable than `min_coverage`."
     CENTRE_MISSING = 4, "Fewer than half of the pixels around the star (a quarter of the window's side) are usable."
-    OUT_OF_DISTRIBUTION = 8, "The window is farther from the reference set than 99 % of the reference stars are."
-    OUTSIDE_MASS_RANGE = 16, "Fewer than five reference stars are heavier, or lighter: little is known here."
+    OUT_OF_DISTRIBUTION = (
+        8,
+        "The window is farther from the reference set than 99 % of the reference stars are from each other.",
+    )
+    OUTSIDE_MASS_RANGE = (
+        16,
+        "Fewer than five reference stars are heavier, or lighter: masses here are poorly constrained.",
+    )
     UNBOUNDED_INTERVAL = 32, "Too few reference stars for one of the levels; that interval is (0, infinity)."
     IN_REFERENCE = 64, "This star of this simulation is in the reference set: the estimate is not independent."
     TOO_FEW_PIXELS = 128, "Fewer than a tenth of the pixels of the window are usable: no mass."
 
 
 def decode_flags(value: int) -> list[str]:
-    """Names of the bits that are set in `value`, lowest first.
+    """Return the names of the bits that are set in `value`, lowest first.
 
     Examples
     --------
@@ -44,7 +57,7 @@ def decode_flags(value: int) -> list[str]:
 
 
 def flag_table() -> str:
-    """All flags as a reStructuredText list table, for the documentation."""
+    """Return all flags as a reStructuredText list table, for the documentation."""
     rows = [f"   * - {flag.value}\n     - {flag.name}\n     - {flag.description}" for flag in MassFlag]
     head = ".. list-table::\n   :header-rows: 1\n\n   * - bit\n     - name\n     - meaning"
     return "\n".join([head, *rows]) + "\n"

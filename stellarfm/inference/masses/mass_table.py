@@ -1,4 +1,4 @@
-"""Tables of masses and their files. Numbers become Quantities here, and nowhere before."""
+"""Tables of masses with units, and their files."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from stellarfm.output import check_output, new_file
 __all__ = [
     "check_masses_path",
     "file_sha256",
+    "interval_columns",
     "level_name",
     "mass_table",
     "record_inputs",
@@ -51,8 +52,25 @@ DESCRIPTIONS = {
 
 
 def level_name(level: float) -> str:
-    """A level as it stands in column names: 0.68 is ``68``, 0.955 is ``95p5``."""
+    """Return a level as it is written in column names.
+
+    Examples
+    --------
+    >>> level_name(0.68), level_name(0.955)
+    ('68', '95p5')
+    """
     return f"{100 * level:g}".replace(".", "p")
+
+
+def interval_columns(level: float) -> tuple[str, str]:
+    """Return the names of the columns of the lower and upper end of an interval.
+
+    Examples
+    --------
+    >>> interval_columns(0.68)
+    ('mass_lower_68', 'mass_upper_68')
+    """
+    return f"mass_lower_{level_name(level)}", f"mass_upper_{level_name(level)}"
 
 
 def mass_table(
@@ -63,22 +81,23 @@ def mass_table(
     coverage: np.ndarray,
     ood: np.ndarray,
     flags: np.ndarray,
-    meta: Mapping[str, Any],
 ) -> QTable:
-    """The table of masses: one row a window.
+    """Return the table of masses, a row per window.
 
     Parameters
     ----------
     stars : QTable
-        Who the stars are; a column ``mass`` in it (a label) is left out.
+        Names and positions of the stars; a column ``mass`` in it (a label) is left out.
     log_mass : ndarray
-        Shape (N,), log10 of solMass.
+        log10 of the masses in solMass, shape (N,).
     offsets : mapping
-        Level -> lower and upper offsets of `log_mass`, each (N,), dex.
-    coverage, ood, flags : ndarray
-        Shape (N,).
-    meta : mapping
-        Kept as the table's meta data.
+        Level -> lower and upper offsets from `log_mass`, each (N,), dex.
+    coverage : ndarray
+        Fraction of usable pixels, shape (N,).
+    ood : ndarray
+        Distance to the reference set in units of its 99 % quantile, shape (N,).
+    flags : ndarray
+        Bits of `MassFlag`, shape (N,).
 
     Returns
     -------
@@ -88,8 +107,8 @@ def mass_table(
     """
     columns = {"mass": 10**log_mass * u.solMass}
     for level, (lower, upper) in offsets.items():
-        columns[f"mass_lower_{level_name(level)}"] = 10 ** (log_mass + lower) * u.solMass
-        columns[f"mass_upper_{level_name(level)}"] = 10 ** (log_mass + upper) * u.solMass
+        for name, offset in zip(interval_columns(level), (lower, upper), strict=True):
+            columns[name] = 10 ** (log_mass + offset) * u.solMass
     lower, upper = offsets[min(offsets)]
     columns |= {"log_mass_error": (upper - lower) / 2, "coverage": coverage.astype(np.float32)}
     columns |= {"ood": ood.astype(np.float32), "flags": flags.astype(np.int16)}
@@ -97,7 +116,7 @@ def mass_table(
     for name, values in columns.items():
         table[name] = values
         table[name].info.description = DESCRIPTIONS.get(name)
-    table.meta = {"levels": " ".join(f"{level:g}" for level in offsets), **meta}
+    table.meta = {"levels": " ".join(f"{level:g}" for level in offsets)}
     return table
 
 
@@ -109,26 +128,26 @@ def record_inputs(meta: dict[str, Any], paths: Sequence[str | os.PathLike]) -> N
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """Hexadecimal sha256 of a file."""
+    """Return the hexadecimal sha256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def build_date() -> dict[str, str]:
-    """``{"date": ...}`` if SOURCE_DATE_EPOCH is set, else nothing: outputs of equal inputs are equal."""
+    """Return ``{"date": ...}`` if SOURCE_DATE_EPOCH is set, else an empty mapping: equal inputs give equal files."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     return {"date": datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%S")} if epoch else {}
 
 
 def check_masses_path(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """`path`, after making sure early that a table of masses can be written there.
+    """Return `path` as a `Path` if a table of masses can be written there.
 
     Raises
     ------
     OutputExistsError
-        If it exists and `overwrite` is False.
+        If the file exists and `overwrite` is False.
     MapError
-        If its ending names no format.
+        If the file name ending is not that of a table format.
     """
     path = check_output(path, overwrite=overwrite)
     if path.suffix.lower() not in ENDINGS:
@@ -137,12 +156,37 @@ def check_masses_path(path: str | os.PathLike, *, overwrite: bool = False) -> Pa
 
 
 def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """Write a table of masses, in the format of the ending: .fits, .ecsv, .vot, .xml or .parquet.
+    """Write a table of masses in the format of the file name ending: .fits, .ecsv, .vot, .xml or .parquet.
+
+    Parameters
+    ----------
+    table : QTable
+        Masses as `StellarModel.estimate` returns them.
+    path : path
+        Output file.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The path of the file.
 
     Raises
     ------
     MapError, OutputExistsError
-        See `check_masses_path`.
+        If the ending is not that of a table format, or the file exists and `overwrite` is False.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> table = QTable({"star": [1, 2], "mass": [0.5, 2.0] * u.solMass})
+    >>> with TemporaryDirectory() as folder:
+    ...     path = write_masses(table, f"{folder}/masses.ecsv")
+    ...     print(QTable.read(path)["mass"])
+    [0.5 2. ] solMass
     """
     path = check_masses_path(path, overwrite=overwrite)
     kind = ENDINGS[path.suffix.lower()]
@@ -152,28 +196,28 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
         elif kind == "votable":
             _write_votable(table, temporary)
         else:
-            _write_table(table, temporary, kind)
+            try:
+                table.write(temporary, format=kind)
+            except ModuleNotFoundError as error:
+                raise StellarFMError(
+                    f"{path.name}: {error}; pip install 'stellarfm[tables]', or write .fits or .ecsv"
+                ) from error
     return path
 
 
-def _write_table(table: QTable, path: Path, kind: str) -> None:
-    """Formats that astropy writes with all meta data."""
-    try:
-        table.write(path, format=kind)
-    except ModuleNotFoundError as error:
-        raise StellarFMError(
-            f"{path.name}: {error}; pip install 'stellarfm[tables]', or write .fits or .ecsv"
-        ) from error
-
-
-def _write_fits(table: QTable, path: Path) -> None:
-    """A primary HDU and the table MASSES, whose header holds the meta data."""
+def _without_meta(table: QTable) -> QTable:
+    """Return a copy without meta data and without int8 columns, which astropy would write as logical ones."""
     plain = table.copy()
     plain.meta = {}
     for name in plain.colnames:
-        if plain[name].dtype == np.int8:  # astropy would write it as logical: FITS tables have no signed byte
+        if plain[name].dtype == np.int8:  # neither FITS tables nor VOTables have a signed byte
             plain[name] = plain[name].astype(np.int16)
-    hdu = fits.table_to_hdu(plain)
+    return plain
+
+
+def _write_fits(table: QTable, path: Path) -> None:
+    """Write a primary HDU and the table MASSES, whose header holds the meta data."""
+    hdu = fits.table_to_hdu(_without_meta(table))
     hdu.name = "MASSES"
     for key, value in table.meta.items():
         hdu.header[_keyword(key)] = value
@@ -184,7 +228,7 @@ def _write_fits(table: QTable, path: Path) -> None:
 
 
 def _keyword(key: str) -> str:
-    """FITS keyword of a key of the meta data; ``input_1_sha256`` becomes INSHA1."""
+    """Return the FITS keyword of a key of the meta data; ``input_1_sha256`` becomes INSHA1."""
     if key.startswith("input_"):
         number, _, what = key.removeprefix("input_").partition("_")
         return f"INSHA{number}" if what else f"INPUT{number}"
@@ -192,18 +236,14 @@ def _keyword(key: str) -> str:
 
 
 def _write_votable(table: QTable, path: Path) -> None:
-    """A VOTable whose meta data are INFO elements."""
+    """Write a VOTable whose meta data are INFO elements."""
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
 
-    plain = table.copy()
-    plain.meta = {}
-    for name in plain.colnames:
-        if plain[name].dtype == np.int8:  # astropy would write it as logical: FITS tables have no signed byte
-            plain[name] = plain[name].astype(np.int16)
+    plain = _without_meta(table)
     for name in plain.colnames:
         if plain[name].dtype.kind in "iu" and not isinstance(plain[name], u.Quantity):
-            plain[name] = plain[name].astype(np.int64)  # VOTable has no signed bytes and no unsigned words
+            plain[name] = plain[name].astype(np.int64)  # VOTables have no unsigned integers of two bytes or more
     votable = from_table(plain)
     votable.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
     votable.to_xml(str(path))

@@ -1,4 +1,4 @@
-"""Mass from features: principal components, whitened, and the nearest neighbours of known mass."""
+"""Regression of log10 mass on whitened principal components of features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stellarfm.inference.masses.neighbors import inverse_distance_weights, neare
 
 __all__ = ["MassPrediction", "MassRegressor"]
 
-#: Components whose variance is below this fraction of the first one's are rounding noise; whitening would blow it up.
+#: Components of less than this fraction of the first one's variance are rounding noise, which whitening amplifies.
 RELATIVE_VARIANCE_FLOOR = 1e-8
 
 #: Support-vector regression: strength, tolerance [dex], and the kernel's width in units of the space's total variance.
@@ -28,10 +28,10 @@ KERNEL_C, KERNEL_EPSILON, KERNEL_GAMMA = 0.3, 0.1, 0.3
 
 
 class MassPrediction(NamedTuple):
-    """What the reference set says of each query, arrays of shape (Q,).
+    """Predicted log mass of each query, with the scatter and distance of its neighbors; arrays of shape (Q,).
 
-    `value` is the predicted log10 mass [solMass], `spread` the weighted standard deviation of the neighbours' [dex],
-    and `distance` the mean distance to them in the whitened space.
+    `value` is the predicted log10 mass [solMass], `spread` the weighted standard deviation of log mass among the
+    neighbors [dex], and `distance` the mean distance to them in the whitened space.
     """
 
     value: np.ndarray
@@ -40,46 +40,54 @@ class MassPrediction(NamedTuple):
 
 
 class MassRegressor(RegressorMixin, BaseEstimator):
-    """Log10 mass from whitened principal components, by default of the nearest neighbours (arXiv:2510.24159).
+    """Regressor of log10 mass on whitened principal components, by default k-NN (arXiv:2510.24159).
 
-    The paper keeps all components and asks the five nearest windows: ``n_components=None, n_neighbors=5,
+    The paper keeps all components and averages the five nearest windows: ``n_components=None, n_neighbors=5,
     neighbours="windows"``. It was tested on other windows of the same stars; for stars never seen, fewer components and
-    more votes, one a star, are better, as ``stellarfm benchmark`` shows.
+    more neighbors, each star counted once, are better (see ``stellarfm benchmark``).
 
     Parameters
     ----------
     n_components : int or None
-        Most components kept; None keeps all that have variance, as the paper does. Never more than the windows allow.
+        Largest number of components; None keeps all that have variance, as the paper does.
     n_neighbors : int
-        Neighbours that vote, weighted by inverse distance.
+        Number of neighbors, weighted by inverse distance.
     neighbours : {"windows", "stars"}
-        ``"windows"`` is the paper's: each reference window votes, so that a star seen at many times and from three
-        sides may hold all the votes. ``"stars"`` lets each star vote once, with its nearest window.
+        Unit of the neighbors. ``"windows"`` is the paper's: each reference window counts, so that a star seen at many
+        times and from three sides may hold all the weight. ``"stars"`` counts each star once, with its nearest window.
     standardise : bool
-        Bring every feature to unit variance before the components are sought.
+        Scale every feature to unit variance before the principal components are computed.
     blocks : tuple of int or None
-        Lengths of the parts of a concatenated readout (`Readout.lengths`). Each part is whitened on its own, with
-        `n_components` components of its own and all parts of equal total variance, so that none wins by its length
-        or its units. None is one part.
+        Lengths of the parts of a concatenated readout (`Readout.lengths`). Each part is whitened separately, to
+        `n_components` components, and all parts to equal total variance, so that neither length nor units give a part
+        more weight. None is a single part.
     block_weights : tuple of float or None
-        What each part counts in a distance; None is one each.
+        Weight of each part in a distance; None is 1 each.
     head : {"neighbours", "kernel"}
-        ``"neighbours"`` is the paper's weighted mean over the nearest. Where heavy stars are few it draws every mass to
-        the mean; ``"kernel"`` is a support-vector regression with a Gaussian kernel in the same whitened space, which
-        follows a trend. Spread and distance come from the neighbours with either.
+        Prediction from the whitened components. ``"neighbours"`` is the paper's weighted mean over the nearest, which
+        draws every mass to the mean where heavy stars are few; ``"kernel"`` is a support-vector regression with a
+        Gaussian kernel, which follows a trend. Spread and distance come from the neighbors with either.
 
     Attributes
     ----------
     whitening_ : ColumnTransformer
-        From features to whitened components.
+        Transformer from features to whitened components.
     components_ : ndarray
-        Shape (N, n_components): the reference in that space.
+        Whitened components of the reference windows, shape (N, n_components).
     log_mass_ : ndarray
-        Shape (N,), log10 of solMass.
+        log10 of the masses in solMass, shape (N,).
     stars_ : ndarray
-        Shape (N,): the star of each reference window.
+        Star of each reference window, shape (N,).
     kernel_ : SVR or None
-        The fitted head, if it is a kernel.
+        Fitted support-vector regression with ``head="kernel"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(100, 4))
+    >>> regressor = MassRegressor(n_neighbors=5).fit(X, 10 ** X[:, 0])
+    >>> regressor.predict(X[:3]).shape
+    (3,)
     """
 
     def __init__(
@@ -102,16 +110,16 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         self.head = head
 
     def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> MassRegressor:
-        """Remember the reference windows.
+        """Fit the whitening, and the kernel if there is one, to reference windows.
 
         Parameters
         ----------
         X : ndarray
             Features, shape (N, D).
         mass : ndarray
-            Shape (N,), in solMass, positive. All of one label kind.
+            Masses in solMass, shape (N,), positive, all of one label kind.
         stars : ndarray, optional
-            Shape (N,): the star of each window; without it every window is a star of its own.
+            Star of each window, shape (N,); by default every window is a different star.
 
         Raises
         ------
@@ -128,17 +136,16 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         self.components_ = self.whitening_.transform(X)
         self.log_mass_ = np.log10(mass)
         self.stars_ = stars
-        self.kernel_ = self._fitted_kernel() if self.head == "kernel" else None
+        self.kernel_ = None
+        if self.head == "kernel":
+            gamma = KERNEL_GAMMA / self.components_.var(axis=0).sum()
+            self.kernel_ = SVR(kernel="rbf", C=KERNEL_C, gamma=gamma, epsilon=KERNEL_EPSILON)
+            self.kernel_.fit(self.components_, self.log_mass_)
         self.n_features_in_ = X.shape[1]
         return self
 
-    def _fitted_kernel(self) -> SVR:
-        """Support-vector regression of log10 mass on the whitened components."""
-        width = KERNEL_GAMMA / self.components_.var(axis=0).sum()
-        return SVR(kernel="rbf", C=KERNEL_C, gamma=width, epsilon=KERNEL_EPSILON).fit(self.components_, self.log_mass_)
-
     def _checked(self, n: int, mass: np.ndarray, stars: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Masses and stars of `n` windows, after checks."""
+        """Return valid masses and stars of `n` windows."""
         if self.neighbours not in ("windows", "stars"):
             raise ModelError(f"neighbours={self.neighbours!r} is not known; choose 'windows' or 'stars'")
         if self.head not in ("neighbours", "kernel"):
@@ -152,7 +159,7 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         return mass, stars
 
     def _fitted_whitening(self, X: np.ndarray) -> ColumnTransformer:
-        """From features to whitened components, block by block."""
+        """Return the transformer from features to whitened components, block by block."""
         lengths = self.blocks or [X.shape[1]]
         weights = self.block_weights or [1.0] * len(lengths)
         if sum(lengths) != X.shape[1] or len(weights) != len(lengths):
@@ -169,25 +176,25 @@ class MassRegressor(RegressorMixin, BaseEstimator):
         return ColumnTransformer(steps, transformer_weights=scales if len(steps) > 1 else None).fit(X)
 
     def _block_whitening(self, X: np.ndarray) -> Pipeline:
-        """The unfitted whitening of a block, without components of no variance."""
+        """Return the unfitted whitening of a block, without components of no variance."""
         n_components = min(self.n_components or X.shape[1], X.shape[1], max(1, len(X) - 1))
         variance = self._whitening(X, n_components).fit(X)[-1].explained_variance_
         return self._whitening(X, max(1, int(np.sum(variance > RELATIVE_VARIANCE_FLOOR * variance[0]))))
 
     def _whitening(self, X: np.ndarray, n_components: int) -> Pipeline:
-        """The unfitted steps; both solvers are exact, so that a fit can be repeated when a model is loaded."""
+        """Return the unfitted steps; both solvers are exact, so that loading a model repeats the fit."""
         pca = PCA(n_components, whiten=True, svd_solver="covariance_eigh" if len(X) > X.shape[1] else "full")
         return make_pipeline(StandardScaler(), pca) if self.standardise else make_pipeline(pca)
 
     def predict_log_mass(self, X: np.ndarray, *, exclude: np.ndarray | None = None) -> MassPrediction:
-        """Log10 mass, spread and distance of the neighbours of each query.
+        """Return log10 mass, and spread and distance of the neighbors, of each query.
 
         Parameters
         ----------
         X : ndarray
             Features, shape (Q, D).
         exclude : ndarray, optional
-            Shape (Q,): a star whose windows must not vote.
+            Star whose windows are ignored, for each query, shape (Q,).
         """
         check_is_fitted(self)
         queries = self.whitening_.transform(check_array(X, dtype=np.float64))
@@ -199,18 +206,18 @@ class MassRegressor(RegressorMixin, BaseEstimator):
             one_per_star=self.neighbours == "stars",
             exclude=exclude,
         )
-        votes = self.log_mass_[found.reference]
+        log_mass = self.log_mass_[found.reference]
         weights = inverse_distance_weights(found.distance)
-        value = (weights * votes).sum(axis=1)
-        spread = np.sqrt((weights * (votes - value[:, None]) ** 2).sum(axis=1))
-        there = np.isfinite(found.distance)
-        distance = np.where(there, found.distance, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        value = (weights * log_mass).sum(axis=1)
+        spread = np.sqrt((weights * (log_mass - value[:, None]) ** 2).sum(axis=1))
+        exists = np.isfinite(found.distance)
+        distance = np.where(exists, found.distance, 0).sum(axis=1) / np.maximum(exists.sum(axis=1), 1)
         return MassPrediction(value if self.kernel_ is None else self.kernel_.predict(queries), spread, distance)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Masses in solMass, shape (Q,): ten to the power of the predicted log10 mass."""
+        """Return masses in solMass, shape (Q,): ten to the power of the predicted log10 mass."""
         return 10 ** self.predict_log_mass(X).value
 
     def score(self, X: np.ndarray, mass: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-        """R2 of log10 mass (not of mass: the masses span decades)."""
+        """Return the R2 of log10 mass (not of mass: the masses span decades)."""
         return r2_score(np.log10(mass), self.predict_log_mass(X).value, sample_weight=sample_weight)

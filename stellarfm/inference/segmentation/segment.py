@@ -1,11 +1,8 @@
-"""Segments of alike gas, without any label, on the WCS of the input."""
+"""Segments of similar gas on the WCS of the input, found without labels."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -14,58 +11,23 @@ from astropy.wcs import WCS
 
 from stellarfm.exceptions import MapError
 from stellarfm.inference.segmentation.clustering import PatchClusters
-from stellarfm.inference.segmentation.patch_map import default_scale, field_patch_map, window_patch_map
+from stellarfm.inference.segmentation.patch_map import default_scale, field_patch_grid, window_patch_grid
+from stellarfm.inference.segmentation.segmentation_map import Segmentation
 from stellarfm.maps import GasMaps, MapSet
 
 if TYPE_CHECKING:
-    from stellarfm.inference.model import StellarModel
+    from stellarfm.inference.encoding.embedding import Embedder
+    from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 
-__all__ = ["Segmentation", "segment_maps"]
+__all__ = ["segment_maps"]
 
-#: Components kept as colours.
-N_COLOURS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """Segments of a field (ny, nx) or of N windows (N, ny, nx).
-
-    Attributes
-    ----------
-    labels : ndarray
-        int16: 0 no data, 1 the most diffuse segment, rising with mean column density.
-    components : ndarray
-        float32, shape (3, ...) of `labels`: the first three principal components; NaN where there are no data.
-    confidence : ndarray
-        float32: 0 on a border between segments, 1 in the middle of one; NaN without data.
-    ood : ndarray
-        float32: unlikeness to the patches of the reference set; above 1 farther than 99 % of them; NaN without data.
-    wcs : WCS
-        Of `labels`: celestial for a field; offsets in pc and the number of the window for windows.
-    segments : QTable
-        One row a segment: ``segment``, ``pixels``, ``area``, ``column_density``, ``velocity``,
-        ``velocity_dispersion`` (means).
-    meta : dict
-        Provenance.
-    """
-
-    labels: np.ndarray
-    components: np.ndarray
-    confidence: np.ndarray
-    ood: np.ndarray
-    wcs: WCS
-    segments: QTable
-    meta: dict[str, Any] = field(default_factory=dict)
-
-    def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Write the FITS form; see `stellarfm.inference.segmentation.segmentation_map.write_segmentation`."""
-        from stellarfm.inference.segmentation.segmentation_map import write_segmentation
-
-        return write_segmentation(self, path, overwrite=overwrite)
+#: Principal components kept, for display as colors.
+N_DISPLAYED = 3
 
 
 def segment_maps(
-    model: StellarModel,
+    embedder: Embedder,
+    patch_distribution: PatchDistribution,
     maps: MapSet | GasMaps,
     *,
     segments: int = 6,
@@ -74,64 +36,71 @@ def segment_maps(
 ) -> Segmentation:
     """Cluster the patch features of a field, or of many windows together.
 
-    A field is brought to one pixel scale and cut into tiles that overlap by half patches, so that features vary on
+    A field is regridded to one pixel scale and cut into tiles that overlap by half patches, so that features vary on
     half the patch size; they are interpolated to the pixels of the input.
 
     Parameters
     ----------
-    model : StellarModel
-        Gives encoder, scaler and the patches it knows.
+    embedder : Embedder
+        Maps to patch features.
+    patch_distribution : PatchDistribution
+        Distribution of the patch features of the reference set, for the out-of-distribution score.
     maps : GasMaps or MapSet
         A field with a known distance, or windows of the model's size and scale.
     segments : int
         Number of segments.
     pixel_scale : Quantity, optional
-        Of the tiles of a field, pc. The model's, if not given; finer for a field smaller than two of the model's
-        windows.
+        Pixel scale of the tiles of a field, pc; by default the model's, or finer for a field smaller than two of the
+        model's windows.
     seed : int
-        Of the clustering.
+        Seed of the clustering.
+
+    Returns
+    -------
+    Segmentation
+        Segments of the pixels of `maps`; ``meta`` holds the options.
 
     Raises
     ------
     MapError, ModelError
         If no patch is usable, `segments` does not fit, or the windows do not fit the model.
     """
-    clusters = PatchClusters(n_segments=segments, seed=seed)
     if isinstance(maps, GasMaps):
-        scale = pixel_scale if pixel_scale is not None else default_scale(model, maps)
-        patches, wcs = field_patch_map(model, maps, clusters, scale), maps.wcs
+        scale = pixel_scale if pixel_scale is not None else default_scale(embedder, maps)
+        grid, wcs = field_patch_grid(embedder, patch_distribution, maps, scale), maps.wcs
     else:
         if pixel_scale is not None:
-            raise MapError(f"pixel scale {pixel_scale} was given for windows, which have their own; leave it out")
-        model.check_windows(maps)
-        patches, wcs, scale = window_patch_map(model, maps, clusters), _offset_wcs(maps), maps.pixel_scale
-    labels, confidence = clusters.assign(patches.scores)
-    usable = patches.covered & ~maps.mask
+            raise MapError(f"pixel_scale={pixel_scale} was given for windows, which have their own; leave it out")
+        embedder.check_windows(maps)
+        grid, wcs, scale = window_patch_grid(embedder, patch_distribution, maps), _offset_wcs(maps), maps.pixel_scale
+    cells = grid.clusterable()
+    clusters = PatchClusters(n_segments=segments, seed=seed).fit(grid.features[cells], grid.tracers[cells])
+    components = clusters.transform(grid.features)
+    values, covered = grid.at_pixels(np.concatenate([components, grid.ood[..., None]], axis=-1))
+    components, ood = values[..., :-1], values[..., -1]
+    labels, confidence = clusters.assign(components)
+    usable = covered & ~maps.mask
     labels = np.where(usable, labels, 0).astype(np.int16)
+    missing = [(0, 0)] * (components.ndim - 1) + [(0, max(0, N_DISPLAYED - components.shape[-1]))]
+    displayed = np.moveaxis(np.pad(components, missing)[..., :N_DISPLAYED], -1, 0)
     return Segmentation(
         labels,
-        _where(usable, np.moveaxis(_three(patches.scores), -1, 0)),
-        _where(usable, confidence),
-        _where(usable, patches.ood),
+        _masked(displayed, usable),
+        _masked(confidence, usable),
+        _masked(ood, usable),
         wcs,
         _segment_table(labels, maps, segments),
-        {**model.provenance(), "segments": str(segments), "seed": str(seed), "pixel_scale": f"{scale.to(u.pc):.6g}"},
+        {"segments": str(segments), "seed": str(seed), "pixel_scale": f"{scale.to(u.pc):.6g}"},
     )
 
 
-def _where(usable: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values as float32, NaN where there are no data."""
+def _masked(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Return values as float32, NaN where there are no data."""
     return np.where(usable, values, np.nan).astype(np.float32)
 
 
-def _three(scores: np.ndarray) -> np.ndarray:
-    """The first three components; zeros stand for those that do not exist."""
-    missing = max(0, N_COLOURS - scores.shape[-1])
-    return np.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(0, missing)])[..., :N_COLOURS]
-
-
 def _offset_wcs(maps: MapSet) -> WCS:
-    """Linear axes: offsets from the star in pc, and the number of the window from 1."""
+    """Return linear axes: offsets from the star in pc, and the number of the window from 1."""
     n_y, n_x = maps.column_density.shape[1:]
     wcs = WCS(naxis=3)
     wcs.wcs.ctype = ["XOFFSET", "YOFFSET", "WINDOW"]
@@ -143,7 +112,7 @@ def _offset_wcs(maps: MapSet) -> WCS:
 
 
 def _segment_table(labels: np.ndarray, maps: MapSet | GasMaps, segments: int) -> QTable:
-    """Area and mean column density, velocity and dispersion of each segment; means of empty ones are NaN."""
+    """Return area and mean column density, velocity and dispersion of each segment; means of empty ones are NaN."""
     count = np.bincount(labels.ravel(), minlength=segments + 1)[1:]
     table = QTable({"segment": np.arange(1, segments + 1, dtype=np.int16), "pixels": count})
     table["area"] = (count * maps.pixel_scale**2).to(u.pc**2)

@@ -1,4 +1,4 @@
-"""Patch features of overlapping tiles, averaged on one fine grid; values of that grid at any pixel."""
+"""Averages of patch features of overlapping tiles on one fine grid, and interpolation of that grid."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ __all__ = ["block_mean", "sample", "stitch"]
 def stitch(
     patches: np.ndarray, weights: np.ndarray, corners: np.ndarray, *, patch_size: int, cell: int, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of all patches that cover a cell.
+    """Return the mean of all patches that cover a cell.
 
     Parameters
     ----------
     patches : ndarray
-        Shape (T, rows, columns, D): patch features of T tiles.
+        Patch features of T tiles, shape (T, rows, columns, D).
     weights : ndarray
-        Shape (T, rows, columns); 0 for patches that are not to be used.
+        Weights of the patches, shape (T, rows, columns); 0 for patches that are not used.
     corners : ndarray
-        Shape (T, 2): first row and column of each tile on the map, in pixels; rounded to whole cells.
+        First row and column of each tile on the map, in pixels, shape (T, 2); rounded to whole cells.
     patch_size, cell : int
         Sides in pixels; `cell` divides `patch_size`.
     shape : tuple of int
-        Of the map, in pixels.
+        Shape of the map, in pixels.
 
     Returns
     -------
     features : ndarray
-        Shape (ny / cell, nx / cell, D) rounded up, float32; 0 where nothing covers a cell.
+        Mean features, shape (ny / cell, nx / cell, D) rounded up, float32; 0 where nothing covers a cell.
     weight : ndarray
-        Shape (ny / cell, nx / cell).
+        Total weight, shape (ny / cell, nx / cell).
     """
     n_y, n_x = (-(-side // cell) for side in shape)
     repeat = patch_size // cell
@@ -50,38 +50,38 @@ def stitch(
 
 
 def _repeated(values: np.ndarray, repeat: int) -> np.ndarray:
-    """Each element `repeat` times along the first two axes."""
+    """Return each element `repeat` times along the first two axes."""
     return values.repeat(repeat, axis=0).repeat(repeat, axis=1)
 
 
 def block_mean(values: np.ndarray, cell: int) -> np.ndarray:
-    """Mean of the finite values in blocks of `cell` x `cell` pixels of the last two axes; NaN where there are none."""
+    """Return the mean of the finite values in blocks of `cell` x `cell` pixels of the last two axes, or NaN."""
     padding = [(0, 0)] * (values.ndim - 2) + [(0, -side % cell) for side in values.shape[-2:]]
     padded = np.pad(values, padding, constant_values=np.nan)
     *others, n_y, n_x = padded.shape
     blocks = padded.reshape(*others, n_y // cell, cell, n_x // cell, cell)
-    there = np.isfinite(blocks)
-    count = there.sum(axis=(-3, -1))
-    total = np.where(there, blocks, 0).sum(axis=(-3, -1))
+    finite = np.isfinite(blocks)
+    count = finite.sum(axis=(-3, -1))
+    total = np.where(finite, blocks, 0).sum(axis=(-3, -1))
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def sample(grid: np.ndarray, valid: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of a grid of cells at fractional positions, linearly interpolated.
+    """Return values of a grid of cells at fractional positions, linearly interpolated.
 
     Parameters
     ----------
     grid : ndarray
-        Shape (rows, columns, C).
+        Values of cells, shape (rows, columns, C).
     valid : ndarray
         Boolean, shape (rows, columns); other cells take the value of the nearest valid one, which keeps borders sharp.
     y, x : ndarray
-        Positions in cells, any common shape; 0 is the centre of the first cell.
+        Positions in cells, any common shape; 0 is the center of the first cell.
 
     Returns
     -------
     values : ndarray
-        Shape of `y` plus (C,), float32.
+        Interpolated values, shape of `y` plus (C,), float32.
     covered : ndarray
         Boolean, shape of `y`: the position lies in a valid cell.
     """

@@ -38,15 +38,15 @@ def test_components_rise_with_the_maps_whatever_the_sign_of_the_features(patches
 def test_same_seed_same_segments(patches):
     X, tracers, _ = patches
     one, other = (PatchClusters(n_segments=5, seed=3).fit(X, tracers) for _ in range(2))
-    np.testing.assert_array_equal(one.centres_, other.centres_)
+    np.testing.assert_array_equal(one.centers_, other.centers_)
 
 
 def test_confidence_is_zero_on_a_border(patches):
     X, tracers, _ = patches
     clusters = PatchClusters(n_segments=3).fit(X, tracers)
-    on_border = clusters.centres_[:2].mean(axis=0)
+    on_border = clusters.centers_[:2].mean(axis=0)
     assert clusters.assign(on_border[None])[1][0] == pytest.approx(0, abs=1e-6)
-    assert clusters.assign(clusters.centres_)[1] == pytest.approx(1)
+    assert clusters.assign(clusters.centers_)[1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("n_segments", [0, 1, 241])
