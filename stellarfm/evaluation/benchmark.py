@@ -200,7 +200,7 @@ def _predict_fold(
 
 def _unit(train: MapSet, by: str) -> str:
     """What calibration holds out: what was asked for, or stars where there is a single training simulation."""
-    return by if len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1 else "star"
+    return by if len(np.unique(train.simulations)) > 1 else "star"
 
 
 def _relearned(method: Method, train: MapSet) -> Callable[[np.ndarray], np.ndarray]:
@@ -236,7 +236,7 @@ def _with_masses(
         X[:, method.columns],
         mass,
         stars=train.groups,
-        simulations=np.asarray(train.stars["simulation"]).astype(str),
+        simulations=train.simulations,
         by=unit,
         refit_features=(lambda kept: relearned(kept)[:, method.columns]) if relearned else None,
     )

@@ -65,7 +65,7 @@ class Learner:
         images = scaler.transform(windows)
         features = self.readout.extract(self.encoder.module, images)
         mass = np.asarray(windows.stars["mass"].to_value(u.solMass), dtype=np.float64)
-        simulations, groups = np.asarray(windows.stars["simulation"]).astype(str), windows.groups
+        simulations, groups = windows.simulations, windows.groups
         crossed = cross_fit(
             self.regressor,
             features,

@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.masses.out_of_distribution import PatchDistribution
+from stellarfm.maps.io.fits_image import write_hdus
 
 __all__ = ["ReferenceSet"]
 
@@ -53,8 +54,6 @@ class ReferenceSet:
 
     def write(self, path: Path) -> None:
         """Write a FITS file: table REFERENCE, table PATCHES (rows are components), image PATCH_MEAN."""
-        from stellarfm.inference.masses.mass_table import write_hdus
-
         windows = fits.BinTableHDU.from_columns(
             [_column(key, getattr(self, name)) for name, key in COLUMNS.items()], name="REFERENCE"
         )
