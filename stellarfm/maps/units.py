@@ -179,9 +179,7 @@ def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float 
     """
     if species in ("H", "H2"):
         if abundance is not None:
-            raise UnitsError(
-                f"abundance={abundance} was given for {species}; it applies to species other than H and H2"
-            )
+            raise UnitsError(f"abundance={abundance} was given for {species}; it applies to other species only")
         return column * (2 if species == "H2" else 1)
     if abundance is None:
         raise UnitsError(

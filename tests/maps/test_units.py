@@ -85,7 +85,7 @@ def test_hydrogen_nuclei_of_a_named_species():
 @pytest.mark.parametrize(
     ("species", "abundance", "words"),
     [("NH3", None, "needs the abundance"), ("NH3", 0.0, "between 0 and 1"), ("NH3", -1e-8, "between 0 and 1"),
-     ("NH3", np.nan, "between 0 and 1"), ("NH3", 2.0, "between 0 and 1"), ("H2", 1e-4, "applies to species other than H and H2")],
+     ("NH3", np.nan, "between 0 and 1"), ("NH3", 2.0, "between 0 and 1"), ("H2", 1e-4, "applies to other species")],
 )  # fmt: skip
 def test_impossible_abundances(species, abundance, words):
     with pytest.raises(UnitsError, match=words):
