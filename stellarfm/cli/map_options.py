@@ -52,7 +52,8 @@ def add_field_options(parser: argparse.ArgumentParser) -> None:
     for title, options in titles.items():
         group = parser.add_argument_group(title)
         for name, (metavar, words) in options.items():
-            group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=words)
+            kind = float if name == "abundance" else str
+            group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=words)
     add_reader_options(parser.add_argument_group("reading"))
 
 

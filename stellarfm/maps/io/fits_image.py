@@ -144,7 +144,7 @@ def wcs_header(header: fits.Header, *, where: str) -> fits.Header:
     """Return a copy of a header without the cards that slow down or mislead `astropy.wcs.WCS`.
 
     Commentary is dropped: CASA writes thousands of lines, which cost seconds. So is an equinox outside 1850 to 2100
-    (0, say), with which astropy would precess the field by two thousand years; without it the frame is ICRS.
+    (0, say), with which astropy would correct positions for two thousand years; without it the frame is ICRS.
     """
     clean = fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
     for key in ("EQUINOX", "EPOCH"):
