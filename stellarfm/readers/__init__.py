@@ -6,8 +6,23 @@ sub-package (``fits``, ``hdf5``, ``gadget``, ``ramses``, ``yt``); readers are pl
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from stellarfm.readers.hdf5.writer import write_snapshot
+    from stellarfm.readers.loading import MapsAndSources, read_maps, read_snapshot
+    from stellarfm.readers.tables import read_positions, read_sources
+
+__all__ = [
+    "MapsAndSources",
+    "read_maps",
+    "read_positions",
+    "read_snapshot",
+    "read_sources",
+    "write_snapshot",
+]
+
+#: Public name -> module that defines it.
 _HOME = {
     "MapsAndSources": "stellarfm.readers.loading",
     "read_maps": "stellarfm.readers.loading",
@@ -16,8 +31,6 @@ _HOME = {
     "read_sources": "stellarfm.readers.tables",
     "write_snapshot": "stellarfm.readers.hdf5.writer",
 }
-
-__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
