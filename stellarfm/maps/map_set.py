@@ -270,12 +270,12 @@ def _stack_tables(tables: list[QTable]) -> QTable:
 def _check_same_kind(first: MapSet, other: MapSet) -> None:
     """Raise `MapError` if sets differ in label kind, pixel scale, window size or composition."""
     facts = {
-        "label_kind": (first.label_kind, other.label_kind),
+        "label kind": (first.label_kind, other.label_kind),
         "window shape": (first.column_density.shape[1:], other.column_density.shape[1:]),
-        "mass_per_hydrogen": (first.mass_per_hydrogen, other.mass_per_hydrogen),
+        "mass per hydrogen": (first.mass_per_hydrogen, other.mass_per_hydrogen),
     }
     if not np.isclose(first.pixel_scale.value, other.pixel_scale.value, rtol=1e-3):
-        facts["pixel_scale"] = (first.pixel_scale, other.pixel_scale)
+        facts["pixel scale"] = (first.pixel_scale, other.pixel_scale)
     for what, (one, two) in facts.items():
         if one != two:
             raise MapError(

@@ -199,7 +199,7 @@ def find_reader(path: str | os.PathLike) -> str:
         if willing := [name for name in group if answers[name]]:
             return _only_one(willing, path)
     if reason := _broken_hdf5(path):
-        raise ReaderError(f"{path}: begins like HDF5 but is truncated or damaged ({reason}); fetch it again")
+        raise ReaderError(f"{path}: begins like HDF5 but breaks off ({reason}); fetch it again")
     tried = ", ".join(name for name, answer in answers.items() if answer is False)
     failed = ", ".join(name for name, answer in answers.items() if answer is None)
     raise ReaderError(

@@ -114,9 +114,9 @@ def test_unlabelled_windows_need_no_mass():
 
 def test_what_must_not_be_mixed():
     whole = map_set()
-    with pytest.raises(MapError, match="differ in label_kind: sink and star"):
+    with pytest.raises(MapError, match="differ in label kind: sink and star"):
         MapSet.concatenate([whole, map_set(label_kind="star")])
-    with pytest.raises(MapError, match="differ in pixel_scale"):
+    with pytest.raises(MapError, match="differ in pixel scale"):
         MapSet.concatenate([whole, changed(whole, pixel_scale=0.01 * u.pc)])
     with pytest.raises(MapError, match="differ in window shape"):
         MapSet.concatenate([whole, map_set(side=10)])
