@@ -100,7 +100,7 @@ Extract = Callable[[MapScaler], np.ndarray]
 
 def other_scales(extract: Extract, windows: Windows) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Features with the scales of each window, and of each cloud; made for the training windows with these numbers."""
-    clouds = np.asarray(windows.mapset.stars["simulation"])
+    clouds = windows.mapset.simulations
     references = {"column_reference": "window", "dispersion_reference": "window"}
 
     def by_window(train: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACTS",
+    "IMAGE_CENTER",
+    "IMAGE_SCALE",
     "Command",
     "Encoder",
     "Features",
@@ -28,7 +30,28 @@ __all__ = [
     "PretrainingDataset",
     "PretrainingMethod",
     "SimulationReader",
+    "standardize",
 ]
+
+#: Images of every dataset are centered on 0.5, with a standard deviation of about 0.2.
+IMAGE_CENTER, IMAGE_SCALE = 0.5, 0.2
+
+
+def standardize(images: Any) -> Any:
+    """Return images with zero mean and unit standard deviation: ``(images - IMAGE_CENTER) / IMAGE_SCALE``.
+
+    Parameters
+    ----------
+    images : torch.Tensor or ndarray
+        Images of a `PretrainingDataset`, any shape, floating point.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> standardize(np.array([0.5, 0.75])).round(6).tolist()
+    [0.0, 1.25]
+    """
+    return (images - IMAGE_CENTER) / IMAGE_SCALE
 
 
 class Features(NamedTuple):
@@ -104,8 +127,8 @@ class PretrainingDataset(ABC):
     Attributes
     ----------
     limits : tuple of float
-        Smallest and largest value of an image. Whatever they are, 0.5 is the centre and 0.2 about one standard
-        deviation: methods subtract the one and divide by the other.
+        Smallest and largest value of an image. Independently of them, images have a mean near `IMAGE_CENTER` and a
+        standard deviation near `IMAGE_SCALE`: methods call `standardize`.
     """
 
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellarfm.cli.common import add_output_options, log_to_stderr, say
+from stellarfm.cli.reader_options import add_reader_options, reader_options
 from stellarfm.parallel import available_cores
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_output_options(p, what="map set (.h5)")
     _add_windows(p.add_argument_group("windows"))
     _add_stars(p.add_argument_group("stars"))
-    _add_reading(p.add_argument_group("reading"))
+    add_reader_options(p.add_argument_group("reading"))
     group = p.add_argument_group("work")
     group.add_argument("--workers", type=int, metavar="N", help="snapshots at once (default: as many as cores)")
     group.add_argument("--resume", action="store_true", help="go on with an unfinished run of the same options")
@@ -57,13 +58,6 @@ def _add_stars(group: Any) -> None:
         "--mass-kind", dest="label_kind", choices=("sink", "star"), help="all that was accreted, or the star alone"
     )
     group.add_argument("--simulation", metavar="NAME", help="name of the run (default: what the reader says)")
-
-
-def _add_reading(group: Any) -> None:
-    group.add_argument("--reader", metavar="NAME", help="reader plugin (default: the one that knows the file)")
-    group.add_argument(
-        "--reader-option", action="append", default=[], metavar="KEY=VALUE", help="option of the reader; repeatable"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -93,19 +87,10 @@ def _settings(args: argparse.Namespace) -> ProjectionSettings:
 
     same = ("reader", "simulation", "label_kind", "minimum_mass", "width", "depth", "pixels", "axes", "directions")
     return ProjectionSettings(
-        reader_options=_reader_options(args.reader_option),
+        reader_options=reader_options(args),
         positions=None if args.positions is None else read_positions(args.positions),
         **{name: getattr(args, name) for name in (*same, "seed", "snap", "thermal")},
     )
-
-
-def _reader_options(pairs: list[str]) -> dict[str, str]:
-    from stellarfm.exceptions import ReaderError
-
-    for pair in pairs:
-        if "=" not in pair:
-            raise ReaderError(f"--reader-option {pair!r}; expected KEY=VALUE")
-    return {key.strip().replace("-", "_"): value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _workers(args: argparse.Namespace) -> int:

@@ -250,7 +250,7 @@ def _predict_fold(
     check_disjoint(train.groups, test.groups)
     features = methods[0].features.fit(train)
     X, unseen = features.transform(train), features.transform(test)
-    several = len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1
+    several = len(np.unique(train.simulations)) > 1
     unit = calibration_by if several else "star"
     refit_features = _cached_refit(methods[0], train) if unit == "simulation" else None
     tables = []
@@ -295,7 +295,7 @@ def _with_masses(
         X[:, method.columns],
         mass,
         stars=train.groups,
-        simulations=np.asarray(train.stars["simulation"]).astype(str),
+        simulations=train.simulations,
         by=unit,
         refit_features=(lambda kept: refit_features(kept)[:, method.columns]) if refit_features else None,
     )

@@ -132,7 +132,7 @@ class StellarModel(ModelParts):
             embedder.features(mapset),
             np.asarray(mapset.stars["mass"].to_value(u.solMass), dtype=np.float64),
             stars=np.asarray(mapset.stars["star"]).astype(str),
-            simulations=np.asarray(mapset.stars["simulation"]).astype(str),
+            simulations=mapset.simulations,
             blocks=embedder.block_lengths,
             refit_features=lambda kept: embedder.fit(mapset[kept]).features(mapset),
         )

@@ -18,7 +18,7 @@ from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.mass_head import MassHead
-from stellarfm.inference.masses.mass_table import file_sha256, write_hdus
+from stellarfm.inference.masses.mass_table import file_sha256
 from stellarfm.inference.model_directory import (
     BUNDLED,
     CARD,
@@ -31,6 +31,7 @@ from stellarfm.inference.model_directory import (
 )
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 from stellarfm.maps import MapScaler
+from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import new_directory
 
 __all__ = ["ModelParts", "model_config", "part_options", "read_model", "short_card", "write_model"]

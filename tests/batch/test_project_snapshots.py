@@ -148,7 +148,7 @@ def test_a_snapshot_that_changed_is_projected_anew(unfinished, tmp_path, counted
 
 def test_one_snapshot_that_fails_leaves_nothing(snapshots, tmp_path):
     snapshots[1].write_bytes(b"nothing")
-    with pytest.raises(ReaderError, match=r"run_1.h5: no reader knows this file"):
+    with pytest.raises(ReaderError, match=r"run_1.h5: no reader recognizes this file"):
         project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=SMALL)
     assert not list(tmp_path.glob("maps*"))
 

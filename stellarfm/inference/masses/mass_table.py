@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from stellarfm.exceptions import MapError, StellarFMError
+from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import check_output, new_file
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "level_name",
     "mass_table",
     "record_inputs",
-    "write_hdus",
     "write_masses",
 ]
 
@@ -247,12 +247,3 @@ def _write_votable(table: QTable, path: Path) -> None:
     votable = from_table(plain)
     votable.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
     votable.to_xml(str(path))
-
-
-def write_hdus(hdus: Sequence[Any], path: str | os.PathLike) -> None:
-    """Write HDUs with CHECKSUM and DATASUM whose comments hold no date, so that equal data give equal files."""
-    hdulist = fits.HDUList(list(hdus))
-    hdulist.update_extend()
-    for hdu in hdulist:
-        hdu.add_checksum(when="data and header of this HDU")
-    hdulist.writeto(path)

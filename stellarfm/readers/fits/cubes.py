@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from astropy.io import fits
@@ -45,6 +46,16 @@ def cube_kind(path: str | os.PathLike) -> str | None:
 
     None for everything else, and for what cannot be opened; reads headers only.
     """
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return _cube_kind(Path(path), (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _cube_kind(path: Path, version: tuple[int, ...]) -> str | None:
+    """Return the kind of a cube once per `version` of a file: three readers need it before and while they read."""
     if not begins_like_fits(path):
         return None
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stellarfm.contracts import SimulationReader
 from stellarfm.maps import MapSet
-from stellarfm.maps.io.map_set_hdf5 import is_mapset
+from stellarfm.maps.io.map_set_hdf5 import is_map_set
 from stellarfm.readers.hdf5.exchange import is_exchange, read_exchange
 from stellarfm.simulations import Snapshot
 
@@ -18,7 +18,7 @@ class HDF5Reader(SimulationReader):
 
     def can_read(self, path: Path) -> bool:
         """Whether the file is HDF5 and says that it holds a snapshot to exchange or a map set."""
-        return is_exchange(path) or is_mapset(path)
+        return is_exchange(path) or is_map_set(path)
 
     def read(self, path: Path) -> Snapshot | MapSet:
         """The snapshot or the windows in `path`; raises as `read_exchange` and `MapSet.read`."""

@@ -5,9 +5,9 @@ from astropy.io import fits
 
 from stellarfm import registry
 from stellarfm.exceptions import MapError, ReaderError, SnapshotError, UnitsError
-from stellarfm.readers import reader_name
 from stellarfm.readers.fits import grid_gas
 from stellarfm.readers.fits.ppp import PPPReader
+from stellarfm.readers.loading import find_reader
 from stellarfm.simulations import Region, project
 
 SHAPE = (6, 8, 10)  # z, y, x
@@ -147,7 +147,7 @@ def test_units_and_thermal_motion(files):
 
 
 def test_readers_know_it_by_its_axes(cubes, files):
-    assert reader_name(cubes) == reader_name(files) == "fits-ppp"
+    assert find_reader(cubes) == find_reader(files) == "fits-ppp"
     assert np.array_equal(
         whole(registry.create("readers", "fits").read(cubes)).mass, whole(PPPReader().read(cubes)).mass
     )

@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from stellarfm import registry
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
-from stellarfm.readers import reader_name
+from stellarfm.readers.loading import find_reader
 
 pytest.importorskip("spectral_cube", reason="spectral-cube is not installed (stellarfm[cubes])")
 
@@ -134,7 +134,7 @@ def test_a_frequency_axis_needs_the_rest_frequency(cube, spectra, tmp_path):
         ({}, {"column_per_intensity": "2e20 cm-2"}, UnitsError, "'2e20 cm-2' times K km / s is no column density"),
         ({}, {"column_per_intensity": "a lot"}, UnitsError, "'a lot' is no number with a unit"),
         ({}, {"column_per_intensity": "2e5 cm-2/(K km/s)"}, UnitsError, "median hydrogen column density"),
-        ({}, {"column_species": "CO"}, UnitsError, "needs its abundance"),
+        ({}, {"column_species": "CO"}, UnitsError, "needs the abundance"),
         ({"BUNIT": None}, {}, UnitsError, r"BUNIT is missing.*--brightness-unit"),
         ({"BUNIT": "kelvins?"}, {}, UnitsError, r"'kelvins\?' is not a unit.*--brightness-unit"),
         ({"BUNIT": "Jy/beam"}, {}, UnitsError, "is no column density"),
@@ -167,7 +167,7 @@ def test_what_the_header_does_not_say_can_be_said(cube, spectra, tmp_path):
 
 
 def test_readers_know_it_by_its_axes(cube):
-    assert reader_name(cube) == "fits-ppv"
+    assert find_reader(cube) == "fits-ppv"
     with pytest.raises(UnitsError, match="--column-per-intensity"):
         registry.create("readers", "fits").read(cube)
 
@@ -194,7 +194,7 @@ def test_l1448(shared_data, caplog):
         read(path)
     with caplog.at_level("INFO", logger="stellarfm"):
         maps = read(path, brightness_unit="K", column_per_intensity="5e20 cm-2/(K km/s)", column_species="H2")
-    assert "EQUINOX 0 is no equinox" in caplog.text
+    assert "EQUINOX 0 is not a valid equinox" in caplog.text
     centre = maps.wcs.pixel_to_world(52, 52).icrs
     assert 51 < centre.ra.deg < 52
     assert 30 < centre.dec.deg < 31  # L1448 is at 3h25m +30d45m

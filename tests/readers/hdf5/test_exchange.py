@@ -5,11 +5,11 @@ from astropy import units as u
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, OutputExistsError, ReaderError, SnapshotError, UnitsError
-from stellarfm.readers import reader_name
 from stellarfm.readers.hdf5 import gas as exchange_gas
 from stellarfm.readers.hdf5 import writer as exchange_writer
 from stellarfm.readers.hdf5.exchange import read_exchange
 from stellarfm.readers.hdf5.writer import write_snapshot
+from stellarfm.readers.loading import find_reader
 from stellarfm.simulations import GasSource, Region, Snapshot, project
 
 BOX = Region(np.zeros(3), np.ones(3))
@@ -83,7 +83,7 @@ def test_what_is_written_is_read(make_snapshot, written):
     assert all(np.all(after.stars[name] == before.stars[name]) for name in before.stars.colnames)
     assert after.provenance["code"] == "made in a test"
     assert "sha256 snapshot.h5" in after.provenance
-    assert reader_name(written) == "hdf5"
+    assert find_reader(written) == "hdf5"
     assert isinstance(registry.create("readers", "hdf5").read(written), Snapshot)
 
 

@@ -10,10 +10,9 @@ from astropy import units as u
 
 from stellarfm.exceptions import InputNotFoundError, ReaderError, UnitsError
 from stellarfm.maps import MapSet
-from stellarfm.readers import reader_name
 from stellarfm.readers.common.options import Choices
-from stellarfm.readers.signatures import family
-from stellarfm.readers.simulation_outputs import YTReader
+from stellarfm.readers.loading import find_reader
+from stellarfm.readers.simulation_outputs import YTReader, detect_format
 from stellarfm.readers.yt.dataset import dataset_gas, dataset_stars, open_dataset
 from stellarfm.readers.yt.gas import YTCells
 from stellarfm.readers.yt.session import quiet_yt
@@ -202,14 +201,14 @@ def test_files_of_ours_are_not_asked_of_yt(tmp_path, cloud, outputs, monkeypatch
     cloud().write(tmp_path / "maps.h5")
     outputs.write_starforge(tmp_path / "snapshot_001.hdf5")
     outputs.write_ramses(tmp_path / "output_00007")
-    assert {path.name: family(path) for path in tmp_path.iterdir()} == {
+    assert {path.name: detect_format(path) for path in tmp_path.iterdir()} == {
         "maps.h5": None,
         "snapshot_001.hdf5": "gadget",
         "output_00007": "ramses",
     }
-    assert reader_name(tmp_path / "maps.h5") == "hdf5"
-    assert reader_name(tmp_path / "snapshot_001.hdf5") == "yt"
-    assert reader_name(tmp_path / "output_00007") == "yt"
+    assert find_reader(tmp_path / "maps.h5") == "hdf5"
+    assert find_reader(tmp_path / "snapshot_001.hdf5") == "yt"
+    assert find_reader(tmp_path / "output_00007") == "yt"
     assert not YTReader().can_read(tmp_path / "absent")
 
 
