@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from stellarfm.batch.partial_results import Parts
 from stellarfm.batch.project_snapshot import project_file
-from stellarfm.batch.runs import warn_of_names
 from stellarfm.batch.settings import ProjectionSettings
 from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, StellarFMError
 from stellarfm.maps import MapSet
@@ -27,6 +27,11 @@ logger = logging.getLogger("stellarfm")
 
 #: Longest provenance that is kept word by word: an attribute of an HDF5 file ends at 64 KiB.
 LONGEST = 30_000
+
+_APART = (
+    "if these are different runs, project each on its own with --simulation NAME: "
+    "stars of one number would be taken for one star"
+)
 
 
 def project_snapshots(
@@ -182,7 +187,7 @@ def _joined(targets: dict[Path, Path], parts: Parts, settings: ProjectionSetting
             "give the centres of the windows: --positions TABLE"
         )
     mapsets = list(with_stars.values())
-    warn_of_names(list(with_stars), mapsets, named=settings.simulation is not None)
+    _warn_of_names(list(with_stars), mapsets, named=settings.simulation is not None)
     return replace(MapSet.concatenate(mapsets), provenance=_provenance(mapsets, settings, command))
 
 
@@ -207,3 +212,34 @@ def _provenance(mapsets: Sequence[MapSet], settings: ProjectionSettings, command
         digest = hashlib.sha256("\n".join(each).encode()).hexdigest()
         each = [*shared, f"{len(each)} snapshots, sha256 of their provenance {digest}"]
     return "; ".join([*made, *each])
+
+
+def _warn_of_names(paths: Sequence[Path], mapsets: Sequence[MapSet], *, named: bool) -> None:
+    """Log a warning where different runs may share a name, or one run may have several.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The snapshots.
+    mapsets : sequence of MapSet
+        Their windows.
+    named : bool
+        Whether the caller named the run.
+    """
+    folders = defaultdict(set)
+    for path, maps in zip(paths, mapsets, strict=True):
+        folders[maps.simulation].add(path.resolve().parent)
+    twice = Counter((maps.simulation, str(maps.stars["snapshot"][0])) for maps in mapsets)
+    for (simulation, snapshot), count in twice.items():
+        if count > 1:
+            logger.warning("%d files are snapshot %s of %r; %s", count, snapshot, simulation, _APART)
+    for simulation, places in folders.items():
+        if len(places) > 1 and not named:
+            logger.warning("snapshots in %d directories call their run %r; %s", len(places), simulation, _APART)
+    if len(mapsets) > 1 and len(folders) == len(mapsets) and len(set.union(*folders.values())) == 1:
+        logger.warning(
+            "each of the %d snapshots names a run of its own (%s, ...); if they are of one run, say --simulation NAME: "
+            "its stars would not be kept together",
+            len(mapsets),
+            mapsets[0].simulation,
+        )

@@ -41,10 +41,11 @@ def run(args: argparse.Namespace) -> None:
     from astropy.table import QTable
 
     from stellarfm.data import EXAMPLE_FIELD
-    from stellarfm.inference.masses.mass_table import record_inputs, write_masses
+    from stellarfm.inference.masses.mass_table import write_masses
     from stellarfm.inference.model import StellarModel
     from stellarfm.maps import GasMaps
     from stellarfm.plotting import has_matplotlib, overview
+    from stellarfm.provenance import record_inputs
 
     maps, stars = GasMaps.read(EXAMPLE_FIELD), QTable.read(EXAMPLE_FIELD, hdu="STARS")
     model = StellarModel.load(args.model)

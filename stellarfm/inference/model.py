@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.defaults import default_readout, default_regressor
 from stellarfm.inference.masses.estimation import estimate_windows, mass_range
 from stellarfm.inference.masses.fitting import Learner, check_labels
-from stellarfm.inference.masses.mass_table import build_date, file_sha256
 from stellarfm.inference.masses.out_of_distribution import ood_threshold
 from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.masses.regression import MassRegressor
@@ -42,6 +40,7 @@ from stellarfm.inference.model_directory import (
 from stellarfm.inference.segmentation.segment import Segmentation, segment_maps
 from stellarfm.maps import GasMaps, MapScaler, MapSet
 from stellarfm.output import new_directory
+from stellarfm.provenance import build_date, file_sha256, package_versions
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -297,7 +296,7 @@ class StellarModel:
                 "simulations": sorted(set(self.reference.simulation.tolist())),
                 "trusted_mass_solMass": [lightest, heaviest],
             },
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": package_versions(*PACKAGES),
             "files": files,
         }
 

@@ -205,11 +205,11 @@ def test_neither_threads_nor_blocks_change_a_bit(random_block, snapshot_of, kind
 
 
 def test_many_pairs_are_taken_in_parts(random_block, snapshot_of, monkeypatch):
-    from stellarfm.simulations.deposition import neighbor_search as candidates
+    from stellarfm.simulations.deposition import neighbor_search
 
     once = project(snapshot_of(random_block()), pixels=8)
-    monkeypatch.setattr(candidates, "_CHUNK", 50)
-    monkeypatch.setattr(candidates, "_MOST_PAIRS", 10)
+    monkeypatch.setattr(neighbor_search, "_CHUNK", 50)
+    monkeypatch.setattr(neighbor_search, "_MOST_PAIRS", 10)
     same(once, project(snapshot_of(random_block()), pixels=8), rtol=0)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals.base import FractalDataset, FractalImage
 from stellarfm.fractals.export.image_encoding import as_bytes
+from stellarfm.parallel import process_pool
 
 __all__ = ["Job", "Product", "produce"]
 
@@ -111,14 +110,9 @@ def produce(job: Job, *, count: int, workers: int = 1, device: str = "cpu") -> I
     return map(job, range(count)) if min(workers, count) == 1 else _in_processes(job, count, workers)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes: a fork would share the locks of torch's threads."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _in_processes(job: Job, count: int, workers: int) -> Iterator[Product]:
     """Side by side, handed out in order, never more than a few ahead of who writes them."""
-    with _pool(workers) as pool:
+    with process_pool(workers) as pool:
         waiting = deque(pool.submit(job, index) for index in range(min(workers * QUEUE, count)))
         try:
             for index in range(len(waiting), count + len(waiting)):
@@ -137,7 +131,7 @@ def _on_device(job: Job, count: int, workers: int, device: str) -> Iterator[Prod
     _check_device(device)
     from stellarfm.fractals.batch_search import render_images
 
-    with nullcontext() if workers == 1 else _pool(workers) as helpers:
+    with nullcontext() if workers == 1 else process_pool(workers) as helpers:
         for start in range(0, count, BATCH):
             indices = range(start, min(start + BATCH, count))
             batch = render_images(job.dataset, indices, device=device, helpers=helpers)

@@ -58,8 +58,8 @@ def edges_of(frame: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def cube_by_edges(
-    share: np.ndarray,
-    line: np.ndarray,
+    fraction: np.ndarray,
+    row_buffer: np.ndarray,
     i0: int,
     i1: int,
     j0: int,
@@ -74,7 +74,7 @@ def cube_by_edges(
 
     Parameters
     ----------
-    share, line : ndarray
+    fraction, row_buffer : ndarray
         Shapes (pixels, pixels) and (pixels + 1,).
     i0, i1, j0, j1 : int
         First and one after the last of the rows and columns that the cell touches.
@@ -88,20 +88,20 @@ def cube_by_edges(
     per_pixel = 1 / half
     for i in range(i0, i1):
         for j in range(j0, j1 + 1):
-            line[j] = 0
+            row_buffer[j] = 0
         for e in range(12):
             start = max(edges[e, _START], (i - x) * per_pixel)
             end = min(edges[e, _END], (i + 1 - x) * per_pixel)
             if start < end:
-                add_edge(line, j0, j1, y, per_pixel, top, edges, e, start, end)
+                add_edge(row_buffer, j0, j1, y, per_pixel, top, edges, e, start, end)
         for j in range(j0, j1):
-            part = line[j + 1] - line[j]
-            share[i, j] = part if part > _DUST else 0.0
+            part = row_buffer[j + 1] - row_buffer[j]
+            fraction[i, j] = part if part > _DUST else 0.0
 
 
 @njit(cache=True, nogil=True)
 def add_edge(
-    line: np.ndarray,
+    row_buffer: np.ndarray,
     j0: int,
     j1: int,
     y: float,
@@ -121,6 +121,6 @@ def add_edge(
         a = min((j - y) * per_pixel, top) - low
         b = a - rise
         if b >= 0:
-            line[j] += weight * (a * a + a * b + b * b)
+            row_buffer[j] += weight * (a * a + a * b + b * b)
         elif a > 0:
-            line[j] += weight * a * a * a / rise
+            row_buffer[j] += weight * a * a * a / rise

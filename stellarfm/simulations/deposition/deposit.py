@@ -12,9 +12,8 @@ import numpy as np
 from numba import njit
 
 from stellarfm.simulations.deposition.cell import aligned_cube, oblique_cube
-from stellarfm.simulations.deposition.cell_faces import N_POLYGONS
+from stellarfm.simulations.deposition.cell_faces import MOST_VERTICES, N_POLYGONS
 from stellarfm.simulations.deposition.footprint import Pixels
-from stellarfm.simulations.deposition.polygons import MOST_VERTICES
 from stellarfm.simulations.deposition.sph_kernel import particle
 
 __all__ = [
@@ -28,7 +27,7 @@ __all__ = [
     "THERMAL",
     "Gas",
     "View",
-    "add",
+    "deposit_elements",
 ]
 
 ALIGNED, OBLIQUE, PARTICLES = range(3)
@@ -82,7 +81,9 @@ class View(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View, gas: Gas, chosen: np.ndarray) -> None:
+def deposit_elements(
+    sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View, gas: Gas, chosen: np.ndarray
+) -> None:
     """Add the chosen elements, with all periodic images that reach the window.
 
     Parameters
@@ -98,7 +99,7 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
         Indices of elements.
     """
     n = len(sums)
-    share, line, polygons = np.empty((n, n)), np.empty(n + 1), np.empty((N_POLYGONS, MOST_VERTICES, 3))
+    fraction, row_buffer, workspace = np.empty((n, n)), np.empty(n + 1), np.empty((N_POLYGONS, MOST_VERTICES, 3))
     kind, frame, half, per_pc, reach, period, edges, sky, slab = view
     position, reaches, sizes, masses, velocities, thermals = gas
     half_depth = half[2] * per_pc
@@ -117,16 +118,18 @@ def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View,
                     depth = along(frame, 2, dx, dy, dz) * per_pc
                     size = reaches[e] * per_pc
                     if kind == ALIGNED:
-                        pixels = aligned_cube(share, line, x, y, depth, size, half_depth)
+                        pixels = aligned_cube(fraction, row_buffer, x, y, depth, size, half_depth)
                     elif kind == OBLIQUE:
-                        pixels = oblique_cube(share, line, polygons, x, y, depth, size, half_depth, frame, edges)
+                        pixels = oblique_cube(
+                            fraction, row_buffer, workspace, x, y, depth, size, half_depth, frame, edges
+                        )
                     else:
-                        pixels = particle(share, line, x, y, depth, size, half_depth, sky, slab)
+                        pixels = particle(fraction, row_buffer, x, y, depth, size, half_depth, sky, slab)
                     if pixels[0] < pixels[1]:
                         velocity = along(frame, 2, velocities[e, 0], velocities[e, 1], velocities[e, 2])
                         if np.isnan(reference[0]):
                             reference[0] = velocity
-                        spread(sums, share, pixels, masses[e], velocity - reference[0], sizes[e], thermals[e])
+                        spread(sums, fraction, pixels, masses[e], velocity - reference[0], sizes[e], thermals[e])
 
 
 @njit(cache=True, nogil=True)
@@ -146,7 +149,7 @@ def along(frame: np.ndarray, row: int, x: float, y: float, z: float) -> float:
 @njit(cache=True, nogil=True)
 def spread(
     sums: np.ndarray,
-    share: np.ndarray,
+    fraction: np.ndarray,
     pixels: Pixels,
     mass: float,
     velocity: float,
@@ -157,7 +160,7 @@ def spread(
     momentum, square = mass * velocity, mass * velocity * velocity
     for i in range(pixels[0], pixels[1]):
         for j in range(pixels[2], pixels[3]):
-            part = share[i, j]
+            part = fraction[i, j]
             sums[i, j, MASS] += part * mass
             sums[i, j, MOMENTUM] += part * momentum
             sums[i, j, SQUARE] += part * square

@@ -1,6 +1,6 @@
 """What all footprints share. Compiled.
 
-A footprint function says where on a map the mass of one gas element lands: it fills ``share[i0:i1, j0:j1]`` with the
+A footprint function says where on a map the mass of one gas element lands: it fills ``fraction[i0:i1, j0:j1]`` with the
 fraction in each pixel and returns i0, i1, j0, j1, which are `NOWHERE` for an element outside the window. All lengths
 are in pixels: x and y count from the corner of the window, depth from its centre. Other arrays that it takes are
 scratch.

@@ -22,9 +22,9 @@ from stellarfm.simulations.deposition.deposit import (
     THERMAL,
     Gas,
     View,
-    add,
+    deposit_elements,
 )
-from stellarfm.simulations.deposition.neighbor_search import Candidates, StarGrid, candidates
+from stellarfm.simulations.deposition.neighbor_search import Candidates, StarGrid, find_candidates
 from stellarfm.simulations.deposition.sph_kernel import kernel_tables
 from stellarfm.simulations.gas import GasBlock, GasSource
 from stellarfm.simulations.windows import Box, Windows
@@ -68,11 +68,11 @@ def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, size
     shape = (len(windows.centre), len(windows.frames))
     n_sums = 1 + (THERMAL if thermal else SIZE if sizes else SQUARE)
     sums = Sums(np.zeros((*shape, windows.pixels, windows.pixels, n_sums)), np.full((*shape, 1), np.nan))
-    grid = StarGrid.of(windows, box)
+    grid = StarGrid.from_windows(windows, box)
     views = [_view(frame, windows, box, source.kind) for frame in windows.frames]
     for block in source.blocks(windows.regions(box)):
         gas = _gas(block, source.kind, thermal=thermal)
-        for part in candidates(grid, block, gas.reach, pool):
+        for part in find_candidates(grid, block, gas.reach, pool):
             _add_part(sums, windows.centre, views, gas, part, pool)
     return sums
 
@@ -103,7 +103,7 @@ def _add_part(sums: Sums, centre: np.ndarray, views: list[View], gas: Gas, part:
 
     def add_window(star: int, i: int) -> None:
         chosen = part.elements[part.first[star] : part.first[star + 1]]
-        add(sums.values[star, i], sums.reference[star, i], centre[star], views[i], gas, chosen)
+        deposit_elements(sums.values[star, i], sums.reference[star, i], centre[star], views[i], gas, chosen)
 
     tasks = [pool.submit(add_window, star, i) for star in busy for i in range(len(views))]
     for task in tasks:

@@ -12,7 +12,7 @@ from numba import njit
 from stellarfm.simulations.gas import GasBlock
 from stellarfm.simulations.windows import Box, Windows
 
-__all__ = ["Candidates", "StarGrid", "candidates"]
+__all__ = ["Candidates", "StarGrid", "find_candidates"]
 
 _CHUNK = 2**14
 _MOST_PAIRS = 2**22
@@ -51,7 +51,7 @@ class StarGrid(NamedTuple):
     near: np.ndarray
 
     @classmethod
-    def of(cls, windows: Windows, box: Box) -> StarGrid:
+    def from_windows(cls, windows: Windows, box: Box) -> StarGrid:
         """Bins about as large as a window: an element asks two of them along each axis."""
         side = box.upper - box.lower
         n_bins = np.clip(side / (2 * windows.reach), 1, _MOST_BINS).astype(np.int64)
@@ -82,7 +82,7 @@ class Candidates(NamedTuple):
     elements: np.ndarray
 
 
-def candidates(grid: StarGrid, block: GasBlock, margin: np.ndarray, pool: Executor) -> Iterator[Candidates]:
+def find_candidates(grid: StarGrid, block: GasBlock, margin: np.ndarray, pool: Executor) -> Iterator[Candidates]:
     """The candidates of a block, in parts of bounded size.
 
     Parameters

@@ -106,7 +106,7 @@ def up_to_corner(table: np.ndarray, x: float, y: float) -> float:
 
 @njit(cache=True, nogil=True)
 def particle(
-    share: np.ndarray,
+    fraction: np.ndarray,
     corners: np.ndarray,
     x: float,
     y: float,
@@ -123,15 +123,15 @@ def particle(
 
     Parameters
     ----------
-    share, corners : ndarray
+    fraction, corners : ndarray
         Shapes (pixels, pixels) and (pixels + 1,).
     x, y, depth, half_depth : float
         As in `stellarfm.simulations.deposition.cell.aligned_cube`.
     sky, slab : ndarray
         From `kernel_tables`.
     """
-    i0, i1 = covered(x, radius, len(share))
-    j0, j1 = covered(y, radius, len(share))
+    i0, i1 = covered(x, radius, len(fraction))
+    j0, j1 = covered(y, radius, len(fraction))
     part = up_to_depth(slab, (half_depth - depth) / radius) - up_to_depth(slab, (-half_depth - depth) / radius)
     if i0 >= i1 or j0 >= j1 or part <= _DUST:
         return NOWHERE
@@ -144,6 +144,6 @@ def particle(
             upper = corners[j + 1]
             right = corners[j + 1] = up_to_corner(sky, (i + 1 - x) / radius, (j + 1 - y) / radius)
             inside = right - left - upper + lower
-            share[i, j] = part * inside if inside > _DUST else 0.0
+            fraction[i, j] = part * inside if inside > _DUST else 0.0
             lower, left = upper, right
     return i0, i1, j0, j1
