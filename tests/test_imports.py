@@ -25,7 +25,7 @@ HEAVY = {
 }
 
 #: Wing -> the other wings, or single modules of them, that it may import, at the top or inside a function.
-BASE = {"exceptions", "output", "parallel", "provenance", "contracts", "registry"}
+BASE = {"exceptions", "output", "parallel", "provenance", "contracts", "registry", "plugin_check"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "testing": BASE | {"maps", "simulations"},
@@ -93,7 +93,7 @@ def is_within(name, scope):
 
 def wing_of_module(module):
     parts = module.relative_to(PACKAGE).with_suffix("").parts
-    return None if parts == ("__init__",) else parts[0]
+    return None if parts in (("__init__",), ("__main__",)) else parts[0]
 
 
 def name_of(module):
