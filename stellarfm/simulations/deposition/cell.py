@@ -16,9 +16,9 @@ _TOUCH = 1e-11
 
 
 @njit(cache=True, nogil=True)
-def overlap(centre: float, half: float, low: float, high: float) -> float:
-    """Length of [centre - half, centre + half] inside [low, high]; 0 where only rounding makes them meet."""
-    inside = min(centre + half, high) - max(centre - half, low)
+def overlap(center: float, half: float, low: float, high: float) -> float:
+    """Return the length of [center - half, center + half] inside [low, high]; 0 where only rounding makes them meet."""
+    inside = min(center + half, high) - max(center - half, low)
     return inside if inside > _TOUCH else 0.0
 
 
@@ -26,14 +26,14 @@ def overlap(centre: float, half: float, low: float, high: float) -> float:
 def aligned_cube(
     fraction: np.ndarray, row_buffer: np.ndarray, x: float, y: float, depth: float, half: float, half_depth: float
 ) -> Pixels:
-    """A cell whose faces are along the sides of the window: overlap lengths, multiplied.
+    """Fill the footprint of a cell with faces along the sides of the window: products of overlap lengths.
 
     Parameters
     ----------
     fraction, row_buffer : ndarray
-        Shapes (pixels, pixels) and (pixels + 1,).
+        Arrays to fill and to work in, shapes (pixels, pixels) and (pixels + 1,).
     x, y, depth : float
-        Centre of the cell.
+        Center of the cell.
     half : float
         Half its side.
     half_depth : float
@@ -66,18 +66,20 @@ def oblique_cube(
     frame: np.ndarray,
     edges: np.ndarray,
 ) -> Pixels:
-    """A cell seen from any side: by its edges, or by its faces where the window's depth cuts it or one is near edge-on.
+    """Fill the footprint of a cell seen from any direction.
+
+    Its edges are used, or its faces where the window's depth cuts it or one is near edge-on.
 
     Parameters
     ----------
     fraction, row_buffer, x, y, depth, half, half_depth
         As in `aligned_cube`.
     workspace : ndarray
-        Shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
+        Polygons to work in, shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
     frame : ndarray
-        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+        Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
     edges : ndarray
-        Those of `frame`, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
+        Edges of `frame`, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
     """
     half_x, half_y, half_z = half * shadow(frame, 0), half * shadow(frame, 1), half * shadow(frame, 2)
     low, high = -half_depth - depth, half_depth - depth

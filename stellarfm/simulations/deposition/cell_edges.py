@@ -26,23 +26,23 @@ _START, _END, _Y, _SLOPE, _WEIGHT = range(5)
 
 @njit(cache=True, nogil=True)
 def is_general(frame: np.ndarray) -> bool:
-    """Whether the line of sight of a frame is far enough from all faces for sums over edges to keep twelve digits."""
+    """Return whether the line of sight is far enough from all faces for sums over edges to keep twelve digits."""
     a, b, c = abs(frame[2, 0]), abs(frame[2, 1]), abs(frame[2, 2])
     return min(a * b, b * c, c * a) > _GENERAL
 
 
 def edges_of(frame: np.ndarray) -> np.ndarray:
-    """The edges of a cube of half side 1 and of unit mass, around the origin.
+    """Return the edges of a cube of half side 1 and of unit mass, around the origin.
 
     Parameters
     ----------
     frame : ndarray
-        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+        Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
 
     Returns
     -------
     ndarray
-        Shape (12, 5): start and end along x, y at the start, slope, weight. Zeros if the frame is not general.
+        Edges, shape (12, 5): start and end along x, y at the start, slope, weight. Zeros if the frame is not general.
     """
     edges = []
     for m in range(3) if is_general(frame) else ():
@@ -75,13 +75,13 @@ def cube_by_edges(
     Parameters
     ----------
     fraction, row_buffer : ndarray
-        Shapes (pixels, pixels) and (pixels + 1,).
+        Arrays to fill and to work in, shapes (pixels, pixels) and (pixels + 1,).
     i0, i1, j0, j1 : int
         First and one after the last of the rows and columns that the cell touches.
     x, y, half : float
-        Centre and half the side of the cell, in pixels.
+        Center and half the side of the cell, in pixels.
     edges : ndarray
-        From `edges_of`.
+        Edges, from `edges_of`.
     top : float
         Largest y of a cube of half side 1: above, all edges together add nothing more, and lose digits.
     """

@@ -47,15 +47,15 @@ def cube_by_faces(
     Parameters
     ----------
     fraction, workspace : ndarray
-        Shapes (pixels, pixels) and (N_POLYGONS, MOST_VERTICES, 3).
+        Arrays to fill and to work in, shapes (pixels, pixels) and (N_POLYGONS, MOST_VERTICES, 3).
     i0, i1, j0, j1 : int
         First and one after the last of the rows and columns that the cell touches.
     x, y, half : float
-        Centre and half the side of the cell, in pixels.
+        Center and half the side of the cell, in pixels.
     frame : ndarray
-        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+        Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
     low, high : float
-        Ends of the depth of the window, from the centre of the cell.
+        Ends of the depth of the window, from the center of the cell.
     """
     for i in range(i0, i1):
         for j in range(j0, j1):
@@ -77,7 +77,7 @@ def cube_by_faces(
 
 @njit(cache=True, nogil=True)
 def face(workspace: np.ndarray, axis: int, offset: float, half: float, frame: np.ndarray) -> float:
-    """One face of a cube around the origin, projected, as the first polygon; the sign with which its integral counts.
+    """Project one face of a cube around the origin to the first polygon; return the sign of its integral.
 
     The sign is that of the face (back +1, front -1, edge-on 0) times the sense in which its vertices run on the sky.
     """
@@ -94,7 +94,7 @@ def face(workspace: np.ndarray, axis: int, offset: float, half: float, frame: np
 
 @njit(cache=True, nogil=True)
 def cut_in_depth(workspace: np.ndarray, low: float, high: float) -> tuple[int, int, int]:
-    """Cut the face at the ends of the depth; where it goes on, its vertices, and those of what is behind the end."""
+    """Cut the face at the ends of the depth; return its polygon and the numbers of vertices within and behind."""
     p, n, n_behind = _FACE, 4, 0
     nearest, farthest = range_of(workspace, _FACE, 4, 2)
     if farthest <= low:
@@ -201,7 +201,7 @@ def split(workspace: np.ndarray, p: int, n: int, axis: int, bound: float, below:
 
 @njit(cache=True, nogil=True)
 def range_of(workspace: np.ndarray, p: int, n: int, axis: int) -> tuple[float, float]:
-    """Smallest and largest coordinate of polygon `p` along an axis."""
+    """Return the smallest and largest coordinate of polygon `p` along an axis."""
     low = high = workspace[p, 0, axis]
     for i in range(1, n):
         low, high = min(low, workspace[p, i, axis]), max(high, workspace[p, i, axis])
@@ -210,7 +210,7 @@ def range_of(workspace: np.ndarray, p: int, n: int, axis: int) -> tuple[float, f
 
 @njit(cache=True, nogil=True)
 def integral(workspace: np.ndarray, p: int, n: int, zero: float) -> float:
-    """Integral of (depth - zero) over polygon `p`; positive for anticlockwise vertices of positive depth."""
+    """Return the integral of (depth - zero) over polygon `p`; positive for anticlockwise vertices of positive depth."""
     total = 0.0
     for i in range(1, n - 1):
         ax, ay = workspace[p, i, 0] - workspace[p, 0, 0], workspace[p, i, 1] - workspace[p, 0, 1]
