@@ -17,9 +17,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stellarfm.inference.masses.flags import MassFlag
-    from stellarfm.inference.model import StellarModel
-    from stellarfm.inference.segmentation.segment import Segmentation
+    from stellarfm.inference import MassFlag, Segmentation, StellarModel
     from stellarfm.maps import GasMaps, MapScaler, MapSet
     from stellarfm.pretraining.training import pretrain
     from stellarfm.readers.loading import read_snapshot
@@ -46,10 +44,10 @@ _HOME = {
     "GasMaps": "stellarfm.maps",
     "MapScaler": "stellarfm.maps",
     "MapSet": "stellarfm.maps",
-    "MassFlag": "stellarfm.inference.masses.flags",
-    "Segmentation": "stellarfm.inference.segmentation.segment",
+    "MassFlag": "stellarfm.inference",
+    "Segmentation": "stellarfm.inference",
     "Snapshot": "stellarfm.simulations",
-    "StellarModel": "stellarfm.inference.model",
+    "StellarModel": "stellarfm.inference",
     "pretrain": "stellarfm.pretraining.training",
     "project": "stellarfm.simulations",
     "read_snapshot": "stellarfm.readers.loading",

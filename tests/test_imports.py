@@ -183,8 +183,17 @@ def test_public_names_resolve():
     for name in stellarfm.__all__:
         assert getattr(stellarfm, name) is not None
     assert set(stellarfm.__all__) <= set(dir(stellarfm))
+    assert set(stellarfm.__all__) == {"__version__", *stellarfm._HOME}
     with pytest.raises(AttributeError, match="no attribute 'GasMap'"):
         stellarfm.GasMap  # noqa: B018
+
+
+def test_type_checkers_see_the_public_names():
+    body = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    (block,) = (node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    imported = {alias.name: node.module for node in block.body for alias in node.names}
+    assert imported == stellarfm._HOME
+    assert (PACKAGE / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)

@@ -71,15 +71,11 @@ class Parts:
 
     def path_for(self, path: Path) -> Path:
         """Return the file for the maps of a snapshot; another one if the snapshot has changed."""
-        state = "".join(f"{file}{file.stat().st_size}{file.stat().st_mtime_ns}" for file in _files(path))
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        state = "".join(f"{file}{file.stat().st_size}{file.stat().st_mtime_ns}" for file in files)
         digest = hashlib.sha256(f"{path.resolve()}{state}".encode()).hexdigest()
         return self.folder / f"{path.name}-{digest[:16]}.h5"
 
     def remove(self) -> None:
         """Delete the directory."""
         shutil.rmtree(self.folder)
-
-
-def _files(path: Path) -> list[Path]:
-    """Return a file, or the files in a directory."""
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]

@@ -110,7 +110,8 @@ def project(
     frames = axis_frames(axes) if directions is None else direction_frames(directions, seed=seed)
     labels = list(axes) if directions is None else [str(i) for i in range(len(frames))]
     _check_velocities(snapshot, axes if directions is None else "xyz")
-    box = _box(snapshot)
+    period = np.where(snapshot.periodic, snapshot.extent.value, 0.0)
+    box = Box(snapshot.lower.value, snapshot.upper.value, period)
     windows = _windows(stars, frames, width, depth, pixels)
     check(windows, box, list(stars["star"]))
     windows = snapped(windows, box) if snap else windows
@@ -118,6 +119,7 @@ def project(
         sums = gather(snapshot.gas, windows, box, thermal=thermal, sizes=cell_size, pool=pool)
     missing, coverage = visible(windows, box)
     maps = maps_of(sums, windows, mass_per_hydrogen=snapshot.mass_per_hydrogen, missing=missing)
+    facts = snapshot.provenance | {"projected by": f"stellarfm {__version__}", "thermal": "yes" if thermal else "no"}
     if not cell_size:
         maps.pop("cell_size", None)
     return MapSet(
@@ -128,7 +130,7 @@ def project(
         mass_per_hydrogen=snapshot.mass_per_hydrogen,
         label_kind=snapshot.label_kind if positions is None else None,
         simulation=snapshot.simulation,
-        provenance=_provenance(snapshot, thermal),
+        provenance="; ".join(f"{name}: {value}" for name, value in facts.items()),
     )
 
 
@@ -169,11 +171,6 @@ def _numbered(positions: u.Quantity) -> QTable:
     return QTable({"star": np.arange(1, len(positions) + 1), **dict(zip("xyz", positions.T, strict=True))})
 
 
-def _box(snapshot: Snapshot) -> Box:
-    extent = snapshot.extent.value
-    return Box(snapshot.lower.value, snapshot.upper.value, np.where(snapshot.periodic, extent, 0.0))
-
-
 def _windows(
     stars: QTable, frames: np.ndarray, width: u.Quantity | str, depth: u.Quantity | str | None, pixels: int
 ) -> Windows:
@@ -205,8 +202,3 @@ def _table(snapshot: Snapshot, stars: QTable, frames: np.ndarray, labels: list[s
         table[f"los_{axis}"] = np.tile(frames[:, 2, k], len(stars))
     table["coverage"] = coverage.ravel()
     return table
-
-
-def _provenance(snapshot: Snapshot, thermal: bool) -> str:
-    facts = snapshot.provenance | {"projected by": f"stellarfm {__version__}", "thermal": "yes" if thermal else "no"}
-    return "; ".join(f"{name}: {value}" for name, value in facts.items())
