@@ -37,7 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read field and model, estimate, write the table."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.masses.mass_table import check_masses_path, record_inputs, write_masses
+    from stellarfm.inference.masses.mass_table import check_masses_path, write_masses
+    from stellarfm.provenance import record_inputs
     from stellarfm.readers import read_sources
 
     check_masses_path(args.output, overwrite=args.overwrite)

@@ -1,4 +1,4 @@
-"""``stellarfm fit``: a model from windows of known stars and a frozen encoder."""
+"""``stellarfm fit``: fit a model to windows of stars of known mass, with a frozen encoder."""
 
 from __future__ import annotations
 
@@ -18,47 +18,58 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
     p = subparsers.add_parser(
         "fit",
-        help="make a model from windows of known stars and a frozen encoder",
-        description="Make a model: masses from the features of a frozen encoder, intervals calibrated by star.",
+        help="fit a model to windows of stars of known mass",
+        description="Fit a model: masses from the features of a frozen encoder, intervals calibrated by star.",
     )
     p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind")
     p.add_argument(
         "--encoder",
         default="bundled",
         metavar="NAME|DIR",
-        help="output of pretrain, a model, or a plugin (random weights); the encoder that comes along by default",
+        help="output of pretrain, model, or plugin with random weights (default: the bundled encoder)",
     )
     p.add_argument(
         "--pooling",
         nargs="+",
         choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="how to read it (default: as the bundled model does: zooms profiles)",
+        help="parts of the readout (default: zooms profiles, as in the bundled model)",
     )
     p.add_argument(
-        "--weights", type=float, nargs="+", metavar="W", help="what each part of the readout counts (default: 1 each)"
+        "--weights",
+        dest="block_weights",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="weight of each part of the readout (default: 1 each)",
     )
-    p.add_argument("--symmetries", action="store_true", help="average features over turns and flips of a window")
+    p.add_argument("--symmetries", action="store_true", help="average features over rotations and flips of a window")
     p.add_argument(
         "--neighbours",
         choices=("windows", "stars"),
-        help="with neighbours: who votes (default: stars)",
+        help="voters of the head `neighbours` (default: stars)",
     )
-    p.add_argument("--k", type=int, metavar="K", help="how many neighbours (default: 20)")
-    p.add_argument("--components", type=int, metavar="P", help="most principal components of each part (default: 24)")
-    p.add_argument("--head", choices=("neighbours", "kernel"), help="what predicts the mass (default: kernel)")
+    p.add_argument("--k", dest="n_neighbors", type=int, metavar="K", help="number of neighbors (default: 20)")
+    p.add_argument(
+        "--components",
+        dest="n_components",
+        type=int,
+        metavar="P",
+        help="principal components of each part, at most (default: 24)",
+    )
+    p.add_argument("--head", choices=("neighbours", "kernel"), help="predictor of the mass (default: kernel)")
     p.add_argument(
         "--calibration-by",
         default="star",
         choices=("star", "simulation"),
-        help="what is held out to learn the intervals (default: star)",
+        help="unit that is held out to calibrate the intervals (default: star)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of random weights and choices (default: 0)")
+    p.add_argument("--seed", type=int, default=0, help="seed of random weights and choices (default: 0)")
     add_output_options(p, what="directory of the model")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the map sets, fit, save."""
+    """Read the map sets, fit the model and save it."""
     from stellarfm.inference import Readout, StellarModel
     from stellarfm.inference.encoding.features import DEFAULT_POOLING
     from stellarfm.inference.masses.mass_head import default_regressor
@@ -68,14 +79,9 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.output, overwrite=args.overwrite)
     mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
     readout = Readout(pooling=args.pooling or DEFAULT_POOLING, symmetries=args.symmetries)
-    asked = {
-        "n_components": args.components,
-        "n_neighbors": args.k,
-        "neighbours": args.neighbours,
-        "block_weights": args.weights,
-        "head": args.head,
-    }
-    regressor = default_regressor().set_params(**{name: value for name, value in asked.items() if value is not None})
+    names = ("n_components", "n_neighbors", "neighbours", "block_weights", "head")
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    regressor = default_regressor().set_params(**given)
     model = StellarModel.fit(
         mapset,
         encoder=args.encoder,

@@ -38,9 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read field and model, segment, write the segmentation."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.masses.mass_table import record_inputs
     from stellarfm.maps.units import parse_length
     from stellarfm.output import check_output
+    from stellarfm.provenance import record_inputs
 
     check_output(args.output, overwrite=args.overwrite)
     maps, model = read_field(args).maps, StellarModel.load(args.model)

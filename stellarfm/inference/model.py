@@ -20,13 +20,13 @@ from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.estimation import estimate_windows
 from stellarfm.inference.masses.mass_head import MassHead, default_regressor
-from stellarfm.inference.masses.mass_table import build_date
 from stellarfm.inference.masses.regression import MassRegressor
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 from stellarfm.inference.segmentation.segment import segment_maps
 from stellarfm.inference.segmentation.segmentation_map import Segmentation
 from stellarfm.inference.serialization import ModelParts, part_options, read_model, short_card, write_model
 from stellarfm.maps import GasMaps, MapScaler, MapSet, column_peaks, windows_around
+from stellarfm.provenance import build_date
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord

@@ -7,7 +7,6 @@ import os
 import platform
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from stellarfm.output import new_file
 from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
 from stellarfm.pretraining.probe_curve import curve_record, curve_table
 from stellarfm.pretraining.recipe import Recipe
+from stellarfm.provenance import package_versions
 
 __all__ = ["Export"]
 
@@ -116,7 +116,7 @@ class Export:
             "seed": self.recipe.seed,
             "init": self.start,
             "machine": _machine(),
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": package_versions(*PACKAGES),
             "recipe": self.recipe.as_dict(),
         }
         if (curve := curve_record(self.folder, about=self.probe)) is not None:

@@ -139,9 +139,9 @@ def test_a_snapshot_is_no_field(snapshots, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("starforge/snapshot_500_stars.hdf5", "holds no gas"),
+        ("starforge/snapshot_500_stars.hdf5", "contains no gas"),
         ("starforge/snapshot_000_stars.hdf5", ""),
-        ("enzo/DD0010/moving7_0010", "no star; give the centres of the windows: --positions TABLE"),
+        ("enzo/DD0010/moving7_0010", "no star; give the centers of the windows as --positions"),
         ("simspin/SimSpin_example_IllustrisTNG.hdf5", ""),
         ("../ramses/windows.h5", "contains finished maps"),
         ("../observed/L1448/l1448_13co.fits", ""),

@@ -208,7 +208,7 @@ def test_bfloat16_learns_float32_weights(tmp_path, recipe):
 
 
 def test_an_existing_output_is_kept(undisturbed, recipe):
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
         run(undisturbed.parent, recipe)
     run(undisturbed.parent, recipe.replace(steps=1), overwrite=True)
     assert len(lines(undisturbed.parent)) == 1

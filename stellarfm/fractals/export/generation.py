@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ from stellarfm.exceptions import FractalError
 from stellarfm.fractals.candidate_search import FractalImage
 from stellarfm.fractals.datasets import FractalDataset
 from stellarfm.fractals.export.image_encoding import as_bytes
+from stellarfm.parallel import process_pool
 
 __all__ = ["EncodedImage", "GenerationTask", "generate"]
 
@@ -127,14 +126,9 @@ def generate(task: GenerationTask, *, count: int, workers: int = 1, device: str 
     return map(task, range(count)) if min(workers, count) == 1 else _in_processes(task, count, workers)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of spawned processes: forked ones would share the locks of the threads of torch."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _in_processes(task: GenerationTask, count: int, workers: int) -> Iterator[EncodedImage]:
     """Yield images in order from several processes, which run at most a few images ahead of the consumer."""
-    with _pool(workers) as pool:
+    with process_pool(workers) as pool:
         waiting = deque(pool.submit(task, index) for index in range(min(workers * QUEUE, count)))
         try:
             for index in range(len(waiting), count + len(waiting)):
@@ -153,7 +147,7 @@ def _on_device(task: GenerationTask, count: int, workers: int, device: str) -> I
     _check_device(device)
     from stellarfm.fractals.batch_search import render_images
 
-    with nullcontext() if workers == 1 else _pool(workers) as helpers:
+    with nullcontext() if workers == 1 else process_pool(workers) as helpers:
         for start in range(0, count, BATCH):
             indices = range(start, min(start + BATCH, count))
             batch = render_images(task.dataset, indices, device=device, helpers=helpers)

@@ -13,11 +13,9 @@ from stellarfm.exceptions import ReaderError, SnapshotError
 from stellarfm.maps.io.fits_image import open_fits
 from stellarfm.readers.fits.uniform_grid import Grid
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE
 
 __all__ = ["CubeFile", "GridGas"]
-
-#: Elements of a block.
-BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class GridGas(GasSource):
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
         """The cells in the regions; raises `ReaderError` if a file breaks off or holds nonsense."""
         planes, *plane = self._grid.shape
-        thickness = max(1, BLOCK // (plane[0] * plane[1]))
+        thickness = max(1, BLOCK_SIZE // (plane[0] * plane[1]))
         for start in range(0, planes, thickness):
             stop = min(start + thickness, planes)
             wanted = self._wanted(regions, start, stop)
@@ -88,8 +86,8 @@ class GridGas(GasSource):
             velocity[:, "xyz".index(name)] = cube.read(start, stop)[wanted]
         first, *others = np.nonzero(wanted)
         position = self._grid.positions((first + start, *others))
-        for low in range(0, len(mass), BLOCK):
-            part = slice(low, low + BLOCK)
+        for low in range(0, len(mass), BLOCK_SIZE):
+            part = slice(low, low + BLOCK_SIZE)
             yield self._block(position[part], mass[part], velocity[part])
 
     def _block(self, position: np.ndarray, mass: np.ndarray, velocity: np.ndarray) -> GasBlock:

@@ -11,8 +11,8 @@ from stellarfm.readers.common.cgs import KMS, MSUN, PC
 from stellarfm.readers.common.footprint import Footprint
 from stellarfm.readers.common.options import Choices
 from stellarfm.readers.gadget.files import GadgetFiles, field, has_field
-from stellarfm.readers.yt.gas import BLOCK, MESH_FACTOR
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE, MESH_FACTOR
 
 __all__ = ["GadgetGas"]
 
@@ -57,10 +57,10 @@ class GadgetGas(GasSource):
                 with self._files.open(path) as file:
                     gas = file.get("PartType0")
                     n = 0 if gas is None else len(field(gas, "position"))
-                    block = self._block(gas, slice(start, start + BLOCK), footprint) if start < n else None
+                    block = self._block(gas, slice(start, start + BLOCK_SIZE), footprint) if start < n else None
                 if block is not None:
                     yield block
-                start += BLOCK
+                start += BLOCK_SIZE
                 if start >= n:
                     break
 

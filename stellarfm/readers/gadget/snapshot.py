@@ -16,6 +16,7 @@ from stellarfm.readers.common.options import Choices
 from stellarfm.readers.gadget.files import GadgetFiles, field
 from stellarfm.readers.gadget.gas import GadgetGas
 from stellarfm.simulations import Snapshot
+from stellarfm.simulations.gas import BLOCK_SIZE
 
 __all__ = ["read_gadget"]
 
@@ -81,8 +82,8 @@ def _corners(files: GadgetFiles, path: Path) -> tuple[np.ndarray, np.ndarray]:
     with files.open(path) as file:
         for name in sorted(name for name in file if name in ("PartType0", "PartType4", "PartType5")):
             dataset = field(file[name], "position")
-            for start in range(0, len(dataset), 2**20):
-                position = files.in_cgs(dataset, "length", slice(start, start + 2**20))
+            for start in range(0, len(dataset), BLOCK_SIZE):
+                position = files.in_cgs(dataset, "length", slice(start, start + BLOCK_SIZE))
                 lower, upper = np.minimum(lower, position.min(0)), np.maximum(upper, position.max(0))
     return lower, upper
 

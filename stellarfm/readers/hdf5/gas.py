@@ -15,14 +15,12 @@ from stellarfm.exceptions import ReaderError, SnapshotError, UnitsError
 from stellarfm.maps.io.hdf5_tables import hdf5_errors, read_text, read_unit
 from stellarfm.readers.common.extents import Extents, bounds
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE
 
 __all__ = ["CHUNK", "GAS_COLUMNS", "ExchangeGas"]
 
 #: Elements of a chunk: small against a window of a large run, large against what it costs to seek one.
 CHUNK = 2**16
-
-#: Elements of a block.
-BLOCK = 2**20
 
 #: Dataset of the group gas -> (unit of a `GasBlock`, numbers an element).
 GAS_COLUMNS: dict[str, tuple[u.UnitBase, int]] = {
@@ -73,7 +71,7 @@ class ExchangeGas(GasSource):
         if not regions or not self._count:
             return
         wanted = self._extents.overlapping(regions, period=self._period)
-        for start, stop in self._extents.pieces(wanted, most=BLOCK):
+        for start, stop in self._extents.pieces(wanted, most=BLOCK_SIZE):
             yield self._block(start, stop)
 
     def _block(self, start: int, stop: int) -> GasBlock:

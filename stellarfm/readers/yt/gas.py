@@ -14,14 +14,9 @@ from stellarfm.readers.common.cgs import KMS, MSUN, PC
 from stellarfm.readers.common.footprint import Footprint
 from stellarfm.readers.yt.session import quiet_yt
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE, MESH_FACTOR
 
-__all__ = ["MESH_FACTOR", "YTCells", "YTParticles"]
-
-#: Elements of a block.
-BLOCK = 2**20
-
-#: A moving-mesh cell is spread over a kernel of this many radii of a sphere of its volume, as yt does for Arepo.
-MESH_FACTOR = 2.0
+__all__ = ["YTCells", "YTParticles"]
 
 _VELOCITY = tuple(("gas", f"velocity_{axis}") for axis in "xyz")
 _CELL_FIELDS = (("gas", "density"), *_VELOCITY)
@@ -61,7 +56,7 @@ class _YTGas(GasSource):
             if chunk is None:
                 return
             if block is not None:
-                yield from (block[start : start + BLOCK] for start in range(0, len(block), BLOCK))
+                yield from (block[start : start + BLOCK_SIZE] for start in range(0, len(block), BLOCK_SIZE))
 
     def _wrap(self) -> tuple[bool, ...]:
         return (False,) * 3
@@ -92,7 +87,7 @@ def _limit_chunks(index: Any) -> dict[str, str]:
     if not hasattr(index, "_grid_chunksize"):
         return {}  # octrees and particles come a file, or a fixed number, at a time
     cells = np.asarray(index.grid_dimensions).prod(axis=1).mean()
-    index._grid_chunksize = max(1, int(BLOCK / cells))
+    index._grid_chunksize = max(1, int(BLOCK_SIZE / cells))
     return {"chunk_sizing": "old"}
 
 

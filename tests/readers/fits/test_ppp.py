@@ -117,7 +117,7 @@ def test_maps_are_sums_of_the_cubes(cubes, values):
 
 def test_only_what_overlaps_is_read_slab_by_slab(cubes, monkeypatch):
     gas = PPPReader().read(cubes).gas
-    monkeypatch.setattr(grid_gas, "BLOCK", 100)
+    monkeypatch.setattr(grid_gas, "BLOCK_SIZE", 100)
     corner = Region(np.zeros(3), np.array([0.25, 0.15, 0.35]))
     blocks = list(gas.blocks([corner, Region(np.zeros(3), np.full(3, 0.05))]))
     found = np.concatenate([block.position for block in blocks])

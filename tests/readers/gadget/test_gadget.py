@@ -87,7 +87,7 @@ def test_open_boxes_do_not_wrap(starforge):
 
 
 def test_blocks_are_slices_of_the_file(starforge, monkeypatch):
-    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK", 3)
+    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK_SIZE", 3)
     snapshot = YTReader().read(starforge)
     assert [len(b) for b in snapshot.gas.blocks([Region(snapshot.lower.value, snapshot.upper.value)])] == [3, 1]
 

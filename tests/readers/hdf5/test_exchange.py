@@ -20,7 +20,7 @@ def small_chunks(monkeypatch):
     """Chunks of 64 elements, blocks of 256: as if the snapshot were large."""
     for module in (exchange_gas, exchange_writer):
         monkeypatch.setattr(module, "CHUNK", 64)
-    monkeypatch.setattr(exchange_gas, "BLOCK", 256)
+    monkeypatch.setattr(exchange_gas, "BLOCK_SIZE", 256)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_cells_of_a_region_are_all_that_overlap_it(mesh, tmp_path, corner):
 
 
 def test_chunks_of_large_grids_are_small(mesh, tmp_path, monkeypatch):
-    monkeypatch.setattr("stellarfm.readers.yt.gas.BLOCK", 600)
+    monkeypatch.setattr("stellarfm.readers.yt.gas.BLOCK_SIZE", 600)
     gas = dataset_gas(mesh, path=tmp_path, sound_speed=None)
     read = []
     block = YTCells._block
