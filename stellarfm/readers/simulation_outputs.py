@@ -11,7 +11,7 @@ from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, UnitsError
 from stellarfm.maps.units import MASS_PER_HYDROGEN
 from stellarfm.readers.common.cgs import KMS
-from stellarfm.readers.common.options import Choices, in_cgs
+from stellarfm.readers.common.options import OutputOptions, parse_cgs
 from stellarfm.readers.signatures import family
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ class YTReader(SimulationReader):
         if not gamma > 1:
             raise ReaderError(f"gamma {gamma}; expected an adiabatic index above 1, or give sound_speed")
         units = {"length": (unit_length, u.pc), "mass": (unit_mass, u.solMass), "velocity": (unit_velocity, u.km / u.s)}
-        self._choices = Choices(
+        self._options = OutputOptions(
             label_kind=label_kind,
             mass_per_hydrogen=mass_per_hydrogen,
-            units={name: in_cgs(text, f"unit_{name}", unit) for name, (text, unit) in units.items() if text},
+            units={name: parse_cgs(text, f"unit_{name}", unit) for name, (text, unit) in units.items() if text},
             particle_type=particle_type,
             gamma=gamma,
-            sound_speed=in_cgs(sound_speed, "sound_speed", u.km / u.s) / KMS if sound_speed else None,
+            sound_speed=parse_cgs(sound_speed, "sound_speed", u.km / u.s) / KMS if sound_speed else None,
             periodic=periodic,
             simulation=simulation,
         )
@@ -104,22 +104,22 @@ class YTReader(SimulationReader):
         if not path.exists():
             raise InputNotFoundError(f"{path}: no such file; check the path")
         try:
-            return _read(path, self._choices)
+            return _read(path, self._options)
         except (SnapshotError, UnitsError) as error:
             raise ReaderError(f"{path}: {error}") from error
 
 
-def _read(path: Path, choices: Choices) -> Snapshot:
+def _read(path: Path, options: OutputOptions) -> Snapshot:
     """Imports here, and not above: `can_read` is asked of every file, and needs neither the projection nor yt."""
     kind = family(path)
     if kind == "ramses":
         from stellarfm.readers.ramses.snapshot import read_ramses
 
-        return read_ramses(path, choices)
+        return read_ramses(path, options)
     if kind == "gadget":
         from stellarfm.readers.gadget.snapshot import read_gadget
 
-        return read_gadget(path, choices)
+        return read_gadget(path, options)
     from stellarfm.readers.yt.dataset import read_dataset
 
-    return read_dataset(path, choices)
+    return read_dataset(path, options)

@@ -12,9 +12,15 @@ from astropy import units as u
 
 from stellarfm.exceptions import SnapshotError
 
-__all__ = ["GAS_KINDS", "GasBlock", "GasSource", "InMemoryGas", "Region", "check_kind"]
+__all__ = ["BLOCK_SIZE", "GAS_KINDS", "MESH_FACTOR", "GasBlock", "GasSource", "InMemoryGas", "Region", "check_kind"]
 
 GAS_KINDS = ("cells", "particles")
+
+#: Number of gas elements in a block.
+BLOCK_SIZE = 2**20
+
+#: Kernel radius of a moving-mesh cell in units of the radius of a sphere of its volume, as in yt for Arepo.
+MESH_FACTOR = 2.0
 
 
 class Region(NamedTuple):
@@ -157,7 +163,7 @@ class InMemoryGas(GasSource):
 
     gas: GasBlock
     kind: str = "cells"
-    block_size: int = 2**20
+    block_size: int = BLOCK_SIZE
 
     def __post_init__(self) -> None:
         """Check the kind."""

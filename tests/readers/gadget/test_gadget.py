@@ -87,7 +87,7 @@ def test_open_boxes_do_not_wrap(starforge):
 
 
 def test_blocks_are_slices_of_the_file(starforge, monkeypatch):
-    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK", 3)
+    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK_SIZE", 3)
     snapshot = YTReader().read(starforge)
     assert [len(b) for b in snapshot.gas.blocks([Region(snapshot.lower.value, snapshot.upper.value)])] == [3, 1]
 
@@ -106,9 +106,9 @@ def test_without_units_a_file_is_refused_until_they_are_given(outputs, tmp_path,
     with pytest.raises(ReaderError, match=r"bare_4.hdf5: its header states no unit of length; give unit_length"):
         YTReader().read(path)
     options = {"unit_length": "3.085678e18 cm", "unit_mass": "1.989e33 g", "unit_velocity": "1 m/s"}
-    mended, whole = YTReader(**options).read(path), YTReader().read(starforge)
+    given, whole = YTReader(**options).read(path), YTReader().read(starforge)
     for name in whole.stars.colnames:
-        np.testing.assert_allclose(np.asarray(mended.stars[name]), np.asarray(whole.stars[name]), rtol=1e-12)
+        np.testing.assert_allclose(np.asarray(given.stars[name]), np.asarray(whole.stars[name]), rtol=1e-12)
 
 
 def test_particles_removed_after_the_run_are_not_counted(outputs, tmp_path, caplog):

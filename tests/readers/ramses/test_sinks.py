@@ -70,10 +70,10 @@ def test_directory_and_info_file_are_the_same(outputs, tmp_path):
     [
         (("1,m,l,l,l", "1,m,pc,l,l"), r"column 'x' has unit 'pc'; expected 'l'"),
         (("# 1,m,l", "# 1,Msun,l"), r"column 'msink' has unit 'Msun'; expected 'm'"),
-        (("msink", "mass"), "no row of column names"),
+        (("msink", "mass"), "no rows of names"),
         (("3.5E+00", "4.1E+00"), "1 of 2 sinks lie outside the box of 4 code units"),
         (("3.5E+00", "many"), "not all values are numbers"),
-        (("2.0E-01, 0.0E+00, 8", "2.0E"), "line 4 has not 11 columns"),
+        (("2.0E-01, 0.0E+00, 8", "2.0E"), "line 4 does not have 11 columns"),
     ],
 )
 def test_wrong_lists_are_refused(output, words, message):
@@ -83,9 +83,9 @@ def test_wrong_lists_are_refused(output, words, message):
 
 def test_an_info_file_that_breaks_off_is_refused(outputs, output, tmp_path):
     end = outputs.info[outputs.info.index("unit_t") + 25 :]
-    with pytest.raises(ReaderError, match="unit_t missing; the file is cut short"):
+    with pytest.raises(ReaderError, match="unit_t missing; the file is truncated"):
         output(info=(end, ""))
-    with pytest.raises(ReaderError, match="no RAMSES output"):
+    with pytest.raises(ReaderError, match="not a RAMSES output"):
         RamsesOutput.find(tmp_path)
     with pytest.raises(InputNotFoundError):
         RamsesOutput.find(tmp_path / "absent")
