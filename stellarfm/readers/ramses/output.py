@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 import re
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -105,9 +108,8 @@ class RamsesOutput:
     @property
     def periodic(self) -> tuple[bool, bool, bool]:
         """Axes without a boundary region in the namelist; all, if there is no namelist."""
-        namelist = self.folder / "namelist.txt"
-        text = namelist.read_text(errors="replace") if namelist.is_file() else ""
-        return tuple(not _bounded(text, letter) for letter in "ijk")  # type: ignore[return-value]
+        boundaries = _boundary_params(self.folder / "namelist.txt")
+        return tuple(not _has_boundary(boundaries, letter) for letter in "ijk")  # type: ignore[return-value]
 
     @property
     def sink_file(self) -> Path | None:
@@ -179,20 +181,44 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _bounded(namelist: str, letter: str) -> bool:
-    """Whether a boundary region closes the axis ``i``, ``j`` or ``k``: both its bounds are the same side, -1 or +1."""
-    bounds = [
-        re.findall(rf"^\s*{letter}bound_{end}\s*=\s*([-+\d,* ]+)", namelist, re.MULTILINE | re.IGNORECASE)
-        for end in ("min", "max")
-    ]
-    numbers = [_fortran_list(found[-1]) if found else [] for found in bounds]
-    return any(low == high != 0 for low, high in zip(*numbers))
+def _boundary_params(path: Path) -> dict[str, Any]:
+    """Return the group BOUNDARY_PARAMS of a namelist; empty if there is no file or no such group.
+
+    Raises
+    ------
+    ReaderError
+        If the file is not a namelist.
+    """
+    if not path.is_file():
+        return {}
+    import f90nml  # comes with yt in the extra "yt", and only RAMSES needs it
+
+    parser = f90nml.Parser()
+    parser.global_start_index = 1  # ``ibound_min(2)=1`` is the second element of an array
+    try:
+        with redirect_stdout(StringIO()):  # f90nml prints its tables when it fails
+            groups = parser.reads(path.read_text(errors="replace"))
+    except Exception as error:  # f90nml raises errors of many types, AssertionError among them
+        reason = f"{type(error).__name__}: {error}"[:160]
+        raise ReaderError(f"{path}: not a Fortran namelist ({reason}); correct it, or give periodic") from error
+    found = groups.get("boundary_params", {})
+    return found[0] if isinstance(found, list) else found  # RAMSES reads the first of several groups
 
 
-def _fortran_list(text: str) -> list[int]:
-    """Integers of a namelist; ``3*1`` is three ones."""
-    items = [item.strip().rpartition("*") for item in text.split(",") if item.strip()]
-    return [int(value) for repeat, _, value in items for _ in range(int(repeat or 1))]
+def _has_boundary(boundaries: dict[str, Any], letter: str) -> bool:
+    """Return True if a boundary region closes the axis ``i``, ``j`` or ``k``: both bounds are -1, or both are +1."""
+    number = boundaries.get("nboundary") or 0
+    low, high = (_integers(boundaries, f"{letter}bound_{end}", number, default=0) for end in ("min", "max"))
+    kinds = _integers(boundaries, "bound_type", number, default=1)
+    return any(a * b == 1 and kind > 0 for a, b, kind in zip(low, high, kinds, strict=True))
+
+
+def _integers(group: dict[str, Any], name: str, number: int, *, default: int) -> list[int]:
+    """Return the first elements of a namelist array; those that are not set have the default value."""
+    found = group.get(name, [])
+    values = found if isinstance(found, list) else [found]
+    values = [default if value is None else int(value) for value in values]
+    return [*values, *[default] * number][:number]
 
 
 def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -62,6 +62,7 @@ def read_ramses(path: Path, options: OutputOptions) -> Snapshot:
     else:
         kind = "sink"
     gas = dataset_gas(dataset, path=path, sound_speed=options.sound_speed)
-    box = options.box(*physical_box(dataset), periodic=output.periodic)
+    periodic = output.periodic if options.periodic is None else (options.periodic,) * 3
+    box = options.box(*physical_box(dataset), periodic=periodic)
     identity = options.run_identity(output.folder.resolve(), output.folder.iterdir(), code="RAMSES")
     return Snapshot(stars=stars, label_kind=kind, gas=gas, time=dataset_time(dataset), **box, **identity)

@@ -309,9 +309,7 @@ def test_ramses_outputs_with_missing_files_are_refused(broken):
     with pytest.raises(ReaderError, match=r"Could not find field file"):
         everything(YTReader().read(broken))
     (broken / "amr_00007.out00001").unlink()
-    with pytest.raises(
-        ReaderError, match="recognizes no code that writes such files, or some of the files are"
-    ):
+    with pytest.raises(ReaderError, match="recognizes no code that writes such files, or some of the files are"):
         YTReader().read(broken)
 
 
