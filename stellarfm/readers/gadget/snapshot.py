@@ -122,7 +122,7 @@ def _stars(files: GadgetFiles, label_kind: str | None) -> tuple[QTable, str | No
     if files.count(4):
         if label_kind is None:
             logger.info("%s: star particles may be whole populations; their masses get no label kind", files.path)
-        return _numbered(_tables(files, "PartType4", None)), label_kind
+        return _tables(files, "PartType4", None), label_kind
     return Snapshot.no_stars, None
 
 
@@ -133,7 +133,7 @@ def _sinks(files: GadgetFiles, label_kind: str | None) -> tuple[QTable, str | No
     kind = label_kind or ("star" if has_stars else "sink")
     if kind == "star" and not has_stars:
         raise ReaderError(f"{files.path}: no BH_Mass, so no masses of the stars alone; use label_kind='sink'")
-    table = _numbered(_tables(files, "PartType5", "BH_Mass" if kind == "star" else None))
+    table = _tables(files, "PartType5", "BH_Mass" if kind == "star" else None)
     massive = table["mass"] > 0
     if not massive.all():
         logger.info("%s: %d sinks hold no star yet and are omitted", files.path, np.sum(~massive))
@@ -147,7 +147,11 @@ def _tables(files: GadgetFiles, name: str, mass: str | None) -> QTable:
         with files.open(path) as file:
             if name in file and len(file[name]):
                 tables.append(_table(files, file[name], int(name[-1]), mass))
-    return vstack(tables, metadata_conflicts="silent")
+    table = vstack(tables, metadata_conflicts="silent")
+    if "star" not in table.colnames:
+        logger.warning("%s: stars have no ParticleIDs and cannot be followed to other snapshots", files.path)
+        table.add_column(np.arange(len(table)), name="star", index=0)
+    return table
 
 
 def _table(files: GadgetFiles, group: h5py.Group, particle_type: int, mass: str | None) -> QTable:
@@ -155,33 +159,16 @@ def _table(files: GadgetFiles, group: h5py.Group, particle_type: int, mass: str 
     position = files.read_cgs(find_field(group, "position"), "length") / PC
     velocity = files.read_cgs(find_field(group, "velocity"), "velocity") / KMS
     grams = files.masses(group, particle_type) if mass is None else files.read_cgs(group[mass], "mass")
-    table = QTable({"star": _names(group, len(position)), "mass": grams / MSUN * u.solMass})
+    table = QTable()
+    if "ParticleIDs" in group:
+        table["star"] = group["ParticleIDs"][()].astype(np.int64)  # may be shared by fragments of one gas particle
+    table["mass"] = grams / MSUN * u.solMass
     for i, axis in enumerate("xyz"):
         table[axis], table[f"v{axis}"] = position[:, i] * u.pc, velocity[:, i] * u.km / u.s
     if "BH_Mdot" in group:
         rate = files.read_cgs(group["BH_Mdot"], "accretion rate") * YEAR / MSUN
         table["accretion_rate"] = rate * u.solMass / u.yr
     return _with_age(files, group, table)
-
-
-def _names(group: h5py.Group, n: int) -> np.ndarray:
-    """Particle numbers, or the order in the file."""
-    if "ParticleIDs" not in group:
-        return np.arange(n)
-    return group["ParticleIDs"][()].astype(np.int64)
-
-
-def _numbered(table: QTable) -> QTable:
-    """The table with unique stars: repeated numbers become ``7.1``, ``7.2`` in the order of the file."""
-    if len(set(table["star"])) == len(table):
-        return table
-    seen: dict[int, int] = {}
-    names = []
-    for number in table["star"]:
-        seen[number] = seen.get(number, 0) + 1
-        names.append(f"{number}.{seen[number]}")
-    table["star"] = names
-    return table
 
 
 def _with_age(files: GadgetFiles, group: h5py.Group, table: QTable) -> QTable:

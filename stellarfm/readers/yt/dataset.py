@@ -217,10 +217,10 @@ def _read_stars(dataset: Any, kind: str) -> QTable:
 
 
 def _star_ids(data: Any, kind: str, fields: set, selected: np.ndarray | slice, n: int) -> np.ndarray:
-    """Return particle numbers if they are unique, or else the order in the file."""
-    for name in ("particle_index", "particle_identity", "particle_identifier", "particle_tag"):
-        if (kind, name) in fields:
-            numbers = np.asarray(data[kind, name])[selected].astype(np.int64)
-            if len(np.unique(numbers)) == n:
-                return numbers
-    return np.arange(n)
+    """Return particle numbers, unique ones if there are any, or the order in the file if particles have no numbers."""
+    names = ("particle_index", "particle_identity", "particle_identifier", "particle_tag")
+    stored = [np.asarray(data[kind, name])[selected].astype(np.int64) for name in names if (kind, name) in fields]
+    if not stored:
+        logger.warning("%s: particles %r have no numbers and cannot be followed to other snapshots", data.ds, kind)
+        return np.arange(n)
+    return next((numbers for numbers in stored if len(np.unique(numbers)) == n), stored[0])

@@ -137,9 +137,24 @@ def test_sinks_without_a_star_mass_are_sinks(outputs, tmp_path):
         YTReader(label_kind="star").read(path)
 
 
-def test_fragments_that_share_a_number_stay_apart(outputs, tmp_path):
-    path = outputs.write_gadget(tmp_path / "s_1.hdf5", PartType5={**outputs.stars, "ParticleIDs": np.array([7, 7, 9])})
-    assert YTReader().read(path).stars["star"].tolist() == ["7.1", "7.2", "9.1"]
+def test_fragments_that_share_a_number_are_one_star_in_any_order(outputs, tmp_path, caplog):
+    stars = {**outputs.stars, "ParticleIDs": np.array([7, 7, 9])}
+    backwards = {name: values[::-1] for name, values in stars.items()}
+    for name, columns in {"s_1.hdf5": stars, "s_2.hdf5": backwards}.items():
+        caplog.clear()
+        table = YTReader().read(outputs.write_gadget(tmp_path / name, PartType5=columns)).stars
+        assert dict(zip(table["mass"].value.round(2), table["star"], strict=True)) == {1.25: 7, 0.25: 7, 16.0: 9}
+        assert "1 of 3 stars have the number of another one" in caplog.text
+
+
+def test_stars_without_numbers_are_reported(outputs, tmp_path, caplog):
+    stars = {name: values for name, values in outputs.stars.items() if name != "ParticleIDs"}
+    header = {**outputs.header, "NumFilesPerSnapshot": 2}
+    for i, part in enumerate((slice(0, 2), slice(2, 3))):
+        groups = {"PartType5": {name: values[part] for name, values in stars.items()}}
+        outputs.write_gadget(tmp_path / f"s_1.{i}.hdf5", header=header, **groups)
+    assert YTReader().read(tmp_path / "s_1.0.hdf5").stars["star"].tolist() == [0, 1, 2]
+    assert "stars have no ParticleIDs and cannot be followed" in caplog.text
 
 
 def test_a_snapshot_in_parts_is_one(outputs, tmp_path):

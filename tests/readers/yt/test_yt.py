@@ -114,6 +114,18 @@ def test_enzo_keeps_stars_with_dark_matter(tmp_path):
     assert kind is None
 
 
+def test_particles_that_share_a_number_are_one_star(tmp_path, caplog):
+    data = {("sink", f"particle_position_{axis}"): np.array([0.1, 0.5, 0.9]) for axis in "xyz"}
+    data |= {("sink", "particle_mass"): np.array([1e33, 2e33, 4e33])}
+    numbered = data | {("sink", "particle_index"): np.array([12.0, 11.0, 12.0])}
+    for columns, expected in ((numbered, [12, 11, 12]), (data, [0, 1, 2])):
+        with quiet_yt(tmp_path):
+            dataset = yt.load_particles(columns, bbox=UNIT_BOX, **UNITS)
+            dataset.index  # noqa: B018
+        assert dataset_stars(dataset, path=tmp_path, options=OutputOptions())[0]["star"].tolist() == expected
+    assert "particles 'sink' have no numbers and cannot be followed" in caplog.text
+
+
 def test_particles_with_smoothing_lengths(tmp_path):
     rng = np.random.default_rng(4)
     data = {("io", f"particle_position_{axis}"): rng.uniform(0, 1, 5000) for axis in "xyz"}
