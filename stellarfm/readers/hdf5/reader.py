@@ -89,17 +89,18 @@ def read_exchange(path: str | os.PathLike) -> Snapshot:
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from astropy import units as u
-    >>> from stellarfm.readers.hdf5 import read_exchange, write_snapshot
-    >>> from stellarfm.simulations import Snapshot
-    >>> box = {"lower": np.zeros(3) * u.pc, "upper": np.ones(3) * u.pc, "periodic": (True, True, True)}
-    >>> snapshot = Snapshot(stars=Snapshot.no_stars.copy(), gas=None, **box, time=1 * u.Myr, simulation="run-1")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_snapshot(snapshot, Path(folder) / "snapshot.h5")
-    ...     read_exchange(Path(folder) / "snapshot.h5").simulation
-    'run-1'
+    >>> import h5py
+    >>> from stellarfm.readers.hdf5 import read_exchange
+    >>> with tempfile.NamedTemporaryFile(suffix=".h5") as temporary:
+    ...     with h5py.File(temporary.name, "w") as file:
+    ...         file.attrs.update(schema="stellarfm-snapshot", schema_version=1, simulation="run-1", snapshot=7)
+    ...         file.attrs.update(lower=[0, 0, 0], lower_unit="pc", upper=[4, 4, 4], upper_unit="pc", periodic=True)
+    ...         stars = file.create_group("stars")
+    ...         stars["star"] = [1]
+    ...         for name in "xyz":
+    ...             stars.create_dataset(name, data=[2.0]).attrs["unit"] = "pc"
+    ...     read_exchange(temporary.name).snapshot
+    7
     """
     path = Path(path)
     if not path.is_file():

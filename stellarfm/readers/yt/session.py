@@ -41,14 +41,7 @@ def quiet_yt(path: Path) -> Iterator[ModuleType]:
 
 
 def open_yt(path: Path, options: dict[str, Any]) -> Any:
-    """Open and index the yt dataset in `path`.
-
-    Parameters
-    ----------
-    path : Path
-        Path that yt's manual says to load.
-    options : dict
-        Keyword arguments of `yt.load`.
+    """Open and index the yt dataset in `path`; `options` are keyword arguments of `yt.load`.
 
     Raises
     ------
