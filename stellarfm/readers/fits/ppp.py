@@ -24,7 +24,7 @@ _MASS_DENSITY = u.solMass / u.pc**3
 _NUMBER_DENSITY = u.cm**-3
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class PPPReader(SimulationReader):
     """Reader of density and velocity cubes in FITS as a `Snapshot` of equal cells without stars.
 
@@ -89,6 +89,11 @@ class PPPReader(SimulationReader):
 
     def read(self, path: Path) -> Snapshot:
         """Read the snapshot in `path`; the cubes stay in the files until they are requested.
+
+        Parameters
+        ----------
+        path : Path
+            FITS file whose first image is the density.
 
         Raises
         ------

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PPVReader"]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class PPVReader(SimulationReader):
     """Reader of spectral cubes in FITS as `GasMaps` of their moments; needs spectral-cube (``stellarfm[cubes]``).
 
@@ -85,6 +85,11 @@ class PPVReader(SimulationReader):
 
     def read(self, path: Path) -> GasMaps:
         """Read column density, velocity and dispersion of the line in `path`.
+
+        Parameters
+        ----------
+        path : Path
+            FITS file whose first image is the spectral cube.
 
         Raises
         ------

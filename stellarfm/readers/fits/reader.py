@@ -15,7 +15,7 @@ from stellarfm.simulations import Snapshot
 __all__ = ["FITSReader"]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class FITSReader(SimulationReader):
     """Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
 
@@ -24,8 +24,12 @@ class FITSReader(SimulationReader):
 
     Parameters
     ----------
-    distance, column_unit, column_species, abundance
-        Arguments of `GasMaps.read`.
+    distance, column_unit : str, optional
+        Distance, and unit of the column density, in place of those in the header.
+    column_species : str
+        Species of the column density: ``"H"`` (nuclei), ``"H2"``, or another one with its `abundance`.
+    abundance : float, optional
+        N(X) / N(H2) of a species other than H and H2.
 
     Examples
     --------

@@ -126,7 +126,7 @@ class GadgetFiles:
 
     @property
     def time(self) -> u.Quantity:
-        """Time since the start, Myr; NaN if the header has none."""
+        """Time since the start, Myr; NaN if the file does not state it."""
         return self.units.time(float(np.ravel(self.header.get("Time", np.nan))[0]))
 
     @property
