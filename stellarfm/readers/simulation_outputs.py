@@ -13,7 +13,7 @@ from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, UnitsError
 from stellarfm.maps.units import MASS_PER_HYDROGEN
 from stellarfm.readers.common.cgs import KMS
-from stellarfm.readers.common.options import Choices, in_cgs
+from stellarfm.readers.common.options import OutputOptions, parse_cgs
 from stellarfm.readers.gadget.files import is_gadget
 from stellarfm.readers.ramses.output import is_ramses
 
@@ -88,13 +88,13 @@ class YTReader(SimulationReader):
             "mass": (self.unit_mass, u.solMass),
             "velocity": (self.unit_velocity, u.km / u.s),
         }
-        self._options = Choices(
+        self._options = OutputOptions(
             label_kind=self.label_kind,
             mass_per_hydrogen=self.mass_per_hydrogen,
-            units={name: in_cgs(text, f"unit_{name}", unit) for name, (text, unit) in units.items() if text},
+            units={name: parse_cgs(text, f"unit_{name}", unit) for name, (text, unit) in units.items() if text},
             particle_type=self.particle_type,
             gamma=self.gamma,
-            sound_speed=in_cgs(self.sound_speed, "sound_speed", u.km / u.s) / KMS if self.sound_speed else None,
+            sound_speed=parse_cgs(self.sound_speed, "sound_speed", u.km / u.s) / KMS if self.sound_speed else None,
             periodic=self.periodic,
             simulation=self.simulation,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from stellarfm.maps.units import MASS_PER_HYDROGEN, require_unit
 from stellarfm.simulations.gas import GasSource, check_kind
 
 __all__ = ["STAR_COLUMNS", "Snapshot"]
+
+logger = logging.getLogger("stellarfm")
 
 LABEL_KINDS = ("sink", "star", None)
 
@@ -122,8 +125,15 @@ class Snapshot:
         for name, unit in STAR_COLUMNS.items():
             if unit is not None and name in stars.colnames:
                 stars[name] = require_unit(stars[name], unit, f"column {name!r} of the stars")
-        if len(set(stars["star"])) < len(stars):
-            raise SnapshotError("two stars have the same number; expected a unique number or name per star")
+        if repeated := len(stars) - len(set(stars["star"])):
+            logger.warning(
+                "%s, snapshot %s: %d of %d stars have the number of another one; all stars of one number are treated "
+                "as one star when stars are split or counted",
+                self.simulation or "unnamed simulation",
+                self.snapshot,
+                repeated,
+                len(stars),
+            )
         return stars
 
     @property
