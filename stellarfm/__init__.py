@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stellarfm.inference import MassFlag, Segmentation, StellarModel
     from stellarfm.maps import GasMaps, MapScaler, MapSet
     from stellarfm.pretraining.training import pretrain
-    from stellarfm.readers.loading import read_snapshot
+    from stellarfm.readers import read_maps, read_snapshot
     from stellarfm.simulations import Snapshot, project
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "__version__",
     "pretrain",
     "project",
+    "read_maps",
     "read_snapshot",
 ]
 
@@ -50,7 +51,8 @@ _HOME = {
     "StellarModel": "stellarfm.inference",
     "pretrain": "stellarfm.pretraining.training",
     "project": "stellarfm.simulations",
-    "read_snapshot": "stellarfm.readers.loading",
+    "read_maps": "stellarfm.readers",
+    "read_snapshot": "stellarfm.readers",
 }
 
 
