@@ -1,3 +1,4 @@
+import stellarfm_galaxyzoo
 from stellarfm_galaxyzoo.command import GalaxyZooCommand
 from stellarfm_galaxyzoo.schema import CAMPAIGNS
 
@@ -20,6 +21,10 @@ def test_all_plugins_are_registered_and_work():
         ],
         "ok",
     )
+
+
+def test_every_public_name_resolves():
+    assert all(getattr(stellarfm_galaxyzoo, name) is not None for name in stellarfm_galaxyzoo.__all__)
 
 
 def test_the_command_names_the_campaigns():
