@@ -58,10 +58,10 @@ def test_parts_keep_their_votes(table, schema):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        (SMOOTH, [3, np.nan, 1], "_smooth of row 1 .nan. is not a number; write 0 where nobody was asked"),
+        (SMOOTH, [3, np.nan, 1], "_smooth of row 1 .nan. is not a number; write 0 where a question was not asked"),
         (SMOOTH, [3, 0.25, 1], "_smooth of row 1 .0.25. is a fraction of a vote; expected counts"),
         (SMOOTH, [3, 1, -2], "_smooth of row 2 .-2. is negative"),
-        (SMOOTH, ["3", "x", "1"], "_smooth holds no numbers"),
+        (SMOOTH, ["3", "x", "1"], "_smooth is not numeric"),
         ("id_str", ["a", "b", "a"], "id_str a occurs twice"),
     ],
 )
