@@ -147,6 +147,12 @@ class ByolHybrid(PretrainingMethod):
     ------
     PretrainingError
         If the options are invalid or contradict each other.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import ByolHybrid
+    >>> ByolHybrid(contrastive=False).labelled
+    True
     """
 
     contrastive: bool = True

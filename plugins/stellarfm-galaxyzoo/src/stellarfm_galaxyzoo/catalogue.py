@@ -49,6 +49,14 @@ class Catalogue:
     CatalogueError
         If a column is missing, the table is empty, an ``id_str`` occurs twice, or votes are negative, fractional or not
         numbers.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from stellarfm_galaxyzoo import Catalogue, Schema
+    >>> table = Table({"id_str": ["a", "b"], "file_loc": ["a.png", "b.png"], "ring_yes": [1, 0], "ring_no": [0, 0]})
+    >>> Catalogue(table, Schema.load("rings")).labelled
+    array([ True, False])
     """
 
     def __init__(self, table: Table, schema: Schema, *, root: str | os.PathLike = ".", name: str = "catalogue") -> None:

@@ -52,6 +52,13 @@ class GalaxyZoo(LabelledDataset):
         If the catalogue or images are missing.
     CatalogueError
         If the catalogue is invalid or has fewer galaxies than `count`.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import GalaxyZoo
+    >>> dataset = GalaxyZoo(catalogue="example", size=32)
+    >>> len(dataset), dataset.image(0).shape
+    (8, (3, 32, 32))
     """
 
     def __init__(

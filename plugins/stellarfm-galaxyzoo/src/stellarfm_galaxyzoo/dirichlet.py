@@ -56,7 +56,17 @@ def dirichlet_multinomial_terms(
 def dirichlet_multinomial_loss(
     concentrations: torch.Tensor, votes: torch.Tensor, question_of: torch.Tensor | np.ndarray
 ) -> torch.Tensor:
-    """Return the sum of `dirichlet_multinomial_terms` over the questions, shape (...,)."""
+    """Return the sum of `dirichlet_multinomial_terms` over the questions, shape (...,).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm_galaxyzoo import dirichlet_multinomial_loss
+    >>> votes = torch.tensor([3.0, 1.0])
+    >>> loss = dirichlet_multinomial_loss(torch.ones(2), votes, torch.tensor([0, 0]))
+    >>> round(float(loss.exp()), 4)  # with concentrations of one, all 5 outcomes of 4 votes are equally probable
+    5.0
+    """
     return dirichlet_multinomial_terms(concentrations, votes, question_of).sum(dim=-1)
 
 

@@ -62,6 +62,15 @@ def evaluate(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, s
         fractions; ``accuracy``, the fraction of galaxies for which the answer with most votes has the largest expected
         fraction; ``coverage_50`` and ``coverage_90``, fractions of counts within central intervals;
         ``binomial_error``, the standard error of a fraction of 0.9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import Schema, evaluate
+    >>> votes = np.array([[9.0, 1.0], [2.0, 8.0]])
+    >>> table = evaluate(1.0 + votes, votes, Schema.load("rings"))
+    >>> float(table["accuracy"][0])
+    1.0
     """
     index = torch.as_tensor(schema.question_of)
     k = torch.as_tensor(np.asarray(votes, dtype=float))

@@ -145,6 +145,16 @@ def finetune(
         If too few galaxies have votes.
     ModelError
         If options contradict each other, or the encoder does not define layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import SyntheticSurvey, finetune
+    >>> survey = SyntheticSurvey(size=16, count=12, labelled=1.0, schema=["rings"])
+    >>> votes = np.stack([survey.label(index) for index in range(12)])
+    >>> model = finetune(survey, votes, survey.schema, encoder="dinov2-vit-nano8", head="knn")
+    >>> model.concentrations(survey).shape
+    (12, 2)
     """
     tuning = tuning or Tuning()
     if head not in HEADS or (head == "knn" and tuning.layers != 0):

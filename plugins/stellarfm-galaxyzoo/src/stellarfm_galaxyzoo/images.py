@@ -87,6 +87,18 @@ def read_image(
         If there is no such file.
     ImageError
         If it is not an image, or has another number of channels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from stellarfm_galaxyzoo import read_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "galaxy.png"
+    ...     Image.new("RGB", (40, 30)).save(path)
+    ...     read_image(path, size=16).shape
+    (3, 16, 16)
     """
     path = Path(path)
     if not path.is_file():

@@ -103,6 +103,16 @@ class GalaxyModel:
         Options with which image files are read.
     training : dict
         Record of the training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import GalaxyModel, SyntheticSurvey, finetune
+    >>> survey = SyntheticSurvey(size=16, count=12, labelled=1.0, schema=["rings"])
+    >>> votes = np.stack([survey.label(index) for index in range(12)])
+    >>> model = finetune(survey, votes, survey.schema, encoder="dinov2-vit-nano8", head="knn")
+    >>> isinstance(model, GalaxyModel), model.training["labels"]
+    (True, 12)
     """
 
     encoder: FrozenEncoder

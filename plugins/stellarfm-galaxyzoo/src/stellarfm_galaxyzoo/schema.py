@@ -31,6 +31,12 @@ class Answer:
         Name of the answer, e.g. ``"featured-or-disk"``.
     column : str
         Name of the vote column, ``question-campaign_answer``.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Answer
+    >>> Answer("yes", "bar-dr5_yes").column
+    'bar-dr5_yes'
     """
 
     name: str
@@ -49,6 +55,12 @@ class Question:
         Two or more answers.
     after : tuple of str
         Columns of the answers after any of which the question is asked; empty for a question at the root.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Answer, Question
+    >>> Question("ring", (Answer("yes", "ring_yes"), Answer("no", "ring_no"))).columns
+    ('ring_yes', 'ring_no')
     """
 
     name: str
@@ -83,6 +95,15 @@ class Schema:
     SchemaError
         If two questions or answers have the same name, a parent is unknown, questions depend on each other, or a
         volunteer could reach a question through two of its parents at once.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Schema
+    >>> schema = Schema.load("dr5")
+    >>> schema
+    <Schema: 10 questions, 34 answers>
+    >>> schema.columns[:3]
+    ('smooth-or-featured-dr5_smooth', 'smooth-or-featured-dr5_featured-or-disk', 'smooth-or-featured-dr5_artifact')
     """
 
     def __init__(self, questions: Iterable[Question]) -> None:

@@ -46,6 +46,15 @@ class SyntheticSurvey(LabelledDataset):
         Similarity of the votes on galaxies of one shape, see `stellarfm_galaxyzoo.simulated_votes.concentrations`.
     first : int
         Number of the galaxy with index 0.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import SyntheticSurvey
+    >>> survey = SyntheticSurvey(size=32, count=10, labelled=1.0, schema=["rings"])
+    >>> survey.image(0).shape
+    (3, 32, 32)
+    >>> float(survey.label(0).sum())
+    1.0
     """
 
     def __init__(

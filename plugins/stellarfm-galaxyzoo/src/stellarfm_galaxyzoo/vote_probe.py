@@ -26,6 +26,13 @@ class VoteProbe:
         Dataset with votes, whose first `count` galaxies are used; pretrain the run on other galaxies.
     count : int
         Number of galaxies.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import SyntheticSurvey, VoteProbe
+    >>> probe = VoteProbe(SyntheticSurvey(size=16, count=30, labelled=1.0), count=10)
+    >>> len(probe)
+    10
     """
 
     about = "votes predicted by nearest neighbors: gain in loss over a uniform prediction, and error of the fractions"
