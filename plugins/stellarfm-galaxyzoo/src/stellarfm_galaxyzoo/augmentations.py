@@ -7,6 +7,7 @@ views as one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +26,9 @@ class Augmentation:
     ----------
     size : int
         Side of a view in pixels.
-    area : tuple of float
+    area : sequence of float
         Range of the fraction of the image area that a view covers.
-    aspect : tuple of float
+    aspect : sequence of float
         Range of the ratio of width to height of the covered area.
     jitter : float
         Largest relative change of brightness, contrast and saturation. The hue is rotated by up to a quarter of
@@ -39,8 +40,8 @@ class Augmentation:
     """
 
     size: int
-    area: tuple[float, float] = (0.3, 0.85)
-    aspect: tuple[float, float] = (0.8, 1.2)
+    area: Sequence[float] = (0.3, 0.85)
+    aspect: Sequence[float] = (0.8, 1.2)
     jitter: float = 0.4
     jitter_share: float = 0.8
     grey_share: float = 0.3

@@ -145,7 +145,7 @@ class NeighborHead:
         return {"features": self.features, "votes": self.votes, "question_of": self.question_of}
 
 
-HEADS = {"linear": LinearHead, "knn": NeighborHead}
+HEADS: dict[str, type[LinearHead] | type[NeighborHead]] = {"linear": LinearHead, "knn": NeighborHead}
 
 
 def cross_fit(
