@@ -250,7 +250,7 @@ def test_simulate(tmp_path):
     ("words", "message"),
     [
         (["predict", "CAT", "--model", "none", "--output", "o.fits"], "none is not a model; expected a directory"),
-        (["predict", "CAT", "--model", "MODEL", "--output", "o.xyz"], "o.xyz: unknown ending"),
+        (["predict", "CAT", "--model", "MODEL", "--output", "o.xyz"], "o.xyz: unknown suffix"),
         (["predict", "CAT", "--model", "MODEL", "--output", "o.fits", "--level", "2"], "level is 2.0"),
         (["predict", "none.csv", "--model", "MODEL", "--output", "o.fits"], "none.csv: no such catalogue"),
         (["evaluate", "CAT", "--model", "MODEL", "--root", "none"], "images are missing"),
