@@ -1,9 +1,9 @@
-"""Build the model that comes with stellarfm, and its card.
+"""Build the bundled model of stellarfm and its card.
 
     python benchmarks/build_bundled_model.py --encoder runs/shallow-0 --clouds ../shared/data/clouds
 
-Fitted on clouds a and b only: cloud c is that of the example field. The scores of the card come from all three, each
-held out in turn; nothing fitted for them ends in the model.
+The model is fitted on clouds a and b only: cloud c contains the example field. The scores of the card are obtained from
+all three, each held out in turn; nothing that is fitted for them becomes a part of the model.
 """
 
 import argparse
@@ -22,7 +22,7 @@ REFERENCES = ("set", "window")
 
 
 def build(options: argparse.Namespace) -> None:
-    """Fit, judge, write the directory with its card, print the sizes."""
+    """Fit and evaluate the model, write the directory with its card, and print the sizes of its files."""
     check_output(options.output, overwrite=options.overwrite)
     clouds = {name: MapSet.read(options.clouds / f"cloud-{name}.h5") for name in "abc"}
     model = StellarModel.fit(
@@ -41,9 +41,9 @@ def build(options: argparse.Namespace) -> None:
     )
     print("fitted", model.head.cross_validation)
     everything = MapSet.concatenate(list(clouds.values()))
-    found = benchmark_model(everything, model=model, quick=options.quick, quiet=False)
+    scores = benchmark_model(everything, model=model, quick=options.quick, quiet=False)
     saved = model.save(options.output, overwrite=options.overwrite)
-    (options.output / CARD).write_text(model_card(saved, found, command=COMMAND))
+    (options.output / CARD).write_text(model_card(saved, scores, command=COMMAND))
     print((options.output / CARD).read_text())
     sizes = {path.name: path.stat().st_size / 1e6 for path in sorted(options.output.iterdir())}
     print(
@@ -61,12 +61,12 @@ if __name__ == "__main__":
     parser.add_argument("--pooling", nargs="+", default=DEFAULT_POOLING)
     parser.add_argument("--head", choices=("neighbours", "kernel"), default=DEFAULT_HEAD)
     parser.add_argument("--calibration-by", choices=("star", "simulation"), default="star")
-    parser.add_argument("--weights", type=float, nargs="+", help="of the parts of the readout")
+    parser.add_argument("--weights", type=float, nargs="+", help="weights of the parts of the readout")
     parser.add_argument("--symmetries", action="store_true")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--components", type=int, default=DEFAULT_COMPONENTS)
     parser.add_argument("--k", type=int, default=MassRegressor().n_neighbors)
     parser.add_argument("--neighbours", choices=("windows", "stars"), default=MassRegressor().neighbours)
-    parser.add_argument("--quick", action="store_true", help="a rough benchmark: to try the script")
+    parser.add_argument("--quick", action="store_true", help="short benchmark, to test the script")
     parser.add_argument("--overwrite", action="store_true")
     build(parser.parse_args())

@@ -1,3 +1,4 @@
+import stellarfm_galaxyzoo
 from stellarfm_galaxyzoo.command import GalaxyZooCommand
 from stellarfm_galaxyzoo.schema import CAMPAIGNS
 
@@ -22,6 +23,15 @@ def test_all_plugins_are_registered_and_work():
         ],
         "ok",
     )
+
+
+def test_every_public_name_resolves():
+    assert all(getattr(stellarfm_galaxyzoo, name) is not None for name in stellarfm_galaxyzoo.__all__)
+
+
+def test_every_public_name_has_examples():
+    missing = [n for n in stellarfm_galaxyzoo.__all__ if ">>> " not in (getattr(stellarfm_galaxyzoo, n).__doc__ or "")]
+    assert not missing
 
 
 def test_the_command_names_the_campaigns():
