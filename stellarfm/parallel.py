@@ -26,8 +26,10 @@ def process_pool(
     ----------
     workers : int
         Number of processes.
-    initializer, initargs
-        Function called when a process starts, and its arguments; see `concurrent.futures.ProcessPoolExecutor`.
+    initializer : callable, optional
+        Function called when a process starts.
+    initargs : tuple
+        Arguments of `initializer`; see `concurrent.futures.ProcessPoolExecutor`.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

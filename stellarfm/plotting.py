@@ -58,6 +58,7 @@ def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth
     Returns
     -------
     matplotlib.figure.Figure
+        Figure, not yet saved.
 
     Raises
     ------
@@ -105,6 +106,7 @@ def held_out(predictions: QTable, *, split: str) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        Figure, not yet saved.
 
     Examples
     --------

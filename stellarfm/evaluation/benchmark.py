@@ -190,8 +190,18 @@ def held_out_masses(
 
     Parameters
     ----------
-    windows, methods, splits, n_folds, calibration_by, quiet
-        Same as for `run_benchmark`.
+    windows : MapSet
+        Windows with masses.
+    methods : sequence of Method
+        Methods to compare.
+    splits : sequence of str
+        Units that are held out whole: ``"star"``, ``"simulation"``.
+    n_folds : int
+        Number of folds of stars.
+    calibration_by : {"star", "simulation"}
+        Unit that is held out whole to calibrate the intervals.
+    quiet : bool
+        Show no progress bar.
 
     Returns
     -------

@@ -116,12 +116,20 @@ def try_frame(
 
     Parameters
     ----------
-    program, window, size, points, color
-        See `stellarfm.fractals.rendering.cpu.render`.
+    program : Program
+        Compiled genome.
+    window : Window
+        Part of the plane to show.
+    size : int
+        Side of the full frame in pixels.
+    points : int
+        Number of points of the full frame.
     threshold : float
         Minimum coverage, 0 to 1.
     minimum_contrast : float
         Minimum contrast of the full frame.
+    color : bool
+        Accumulate the color of the points as well.
     """
     work = 0
     for stage in (cascade := stages(size=size, points=points, threshold=threshold)):

@@ -84,7 +84,7 @@ def mass_table(
     stars : QTable
         Names and positions of the stars; a column ``mass`` in it (a label) is left out.
     log_mass : ndarray
-        log10 of the masses in solMass, shape (N,).
+        Logarithms (base 10) of the masses in solMass, shape (N,).
     offsets : mapping
         Level -> lower and upper offsets from `log_mass`, each (N,), dex.
     coverage : ndarray

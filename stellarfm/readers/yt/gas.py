@@ -28,7 +28,7 @@ class _YTGas(GasSource):
 
     Parameters
     ----------
-    dataset
+    dataset : yt.data_objects.static_output.Dataset
         Indexed yt dataset.
     path : Path
         Path of the output, for messages.

@@ -72,10 +72,14 @@ def oblique_cube(
 
     Parameters
     ----------
-    fraction, row_buffer, x, y, depth, half, half_depth
-        As in `aligned_cube`.
+    fraction, row_buffer : ndarray
+        Output and buffer, as in `aligned_cube`.
     workspace : ndarray
         Polygons to work in, shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
+    x, y, depth : float
+        Center of the cell, as in `aligned_cube`.
+    half, half_depth : float
+        Half sides of the cell and of the window's depth, as in `aligned_cube`.
     frame : ndarray
         Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
     edges : ndarray
