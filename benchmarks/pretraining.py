@@ -35,8 +35,7 @@ from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.pretraining.cost import HARDWARE, count_flops
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import load_recipe
+from stellarfm.pretraining.recipe import load_recipe, plugin_names
 
 Row = dict[str, Any]
 LOOPS: dict[str, Callable[[Setting], Any]] = {

@@ -16,12 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.pretraining.callbacks.collapse import Watch
-from stellarfm.pretraining.collapse import Guard, Limits
+from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.data import Batches
-from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.distributed.devices import silenced_loggers
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, make_dataset, make_encoder, make_method
 
 WARM_UP = 2
 #: Images that are rendered once; what a step costs does not depend on them.
@@ -102,10 +101,14 @@ class Ours:
     def seconds(self, steps: int) -> float:
         """Seconds a step."""
         recipe, clock = self.setting.recipe, Clock(self.setting)
-        guard = Guard(
-            Limits(), steps=recipe.steps, warmup_steps=recipe.warmup_steps, images=recipe.batch_size, prototypes=None
+        guard = CollapseDetector(
+            CollapseLimits(),
+            steps=recipe.steps,
+            warmup_steps=recipe.warmup_steps,
+            images=recipe.batch_size,
+            prototypes=None,
         )
-        with silent():
+        with silenced_loggers():
             trainer = Trainer(
                 max_steps=steps + WARM_UP,
                 accelerator="gpu" if self.setting.device.type == "cuda" else "cpu",

@@ -5,8 +5,7 @@ import tomllib
 from pathlib import Path
 
 from stellarfm import registry
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import load_recipe
+from stellarfm.pretraining.recipe import load_recipe, plugin_names
 
 RECIPES = ("large16-336", "nano8-64")
 

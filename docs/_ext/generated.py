@@ -9,8 +9,7 @@ from sphinx.util.docutils import SphinxDirective
 from stellarfm.cli.main import build_parser
 from stellarfm.inference.masses.flags import flag_table
 from stellarfm.pretraining.cost import HARDWARE, cost_of
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import load_recipe, recipe_names
+from stellarfm.pretraining.recipe import load_recipe, plugin_names, recipe_names
 
 
 class Commands(SphinxDirective):

@@ -101,7 +101,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 def _print_cost(args: argparse.Namespace, recipe: Recipe) -> None:
     from stellarfm.pretraining.cost import cost_of
-    from stellarfm.pretraining.plugins import plugin_names
+    from stellarfm.pretraining.recipe import plugin_names
 
     names = plugin_names(recipe, encoder=args.encoder, dataset=args.dataset or "none", method=args.method)
     print(cost_of(names, recipe).describe(args.cost, utilisation=args.utilisation))

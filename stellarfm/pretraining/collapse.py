@@ -9,7 +9,7 @@ from typing import Any
 
 from stellarfm.exceptions import PretrainingError
 
-__all__ = ["Guard", "Limits"]
+__all__ = ["CollapseDetector", "CollapseLimits"]
 
 #: Lines of the log over which the numbers are averaged before they are judged.
 LINES = 10
@@ -19,7 +19,7 @@ WATCHED = ("dino", "rank", "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class CollapseLimits:
     """Beyond what a run is hopeless: the recipe's table ``[monitors]``. Zero for `rank`, `spread`, `stuck_rank` is off.
 
     The run of the bundled encoder (``benchmarks/results/pretraining-tiny8-64.csv``) must pass: with ln K = 6.24 its
@@ -57,7 +57,7 @@ class Limits:
                 raise PretrainingError(f"{each.name} of [monitors] is {value!r}; expected a number, at least 0")
 
     @classmethod
-    def from_table(cls, table: dict[str, Any]) -> Limits:
+    def from_table(cls, table: dict[str, Any]) -> CollapseLimits:
         """Limits from a recipe's table; raises `PretrainingError` for a key that is not known."""
         known = [each.name for each in dataclasses.fields(cls)]
         for name in table:
@@ -66,7 +66,7 @@ class Limits:
         return cls(**table)
 
 
-class Guard:
+class CollapseDetector:
     """Looks at each line of a run's log.
 
     Parameters
@@ -87,7 +87,7 @@ class Guard:
     """
 
     def __init__(
-        self, limits: Limits, *, steps: int, warmup_steps: int, images: int, prototypes: int | None = None
+        self, limits: CollapseLimits, *, steps: int, warmup_steps: int, images: int, prototypes: int | None = None
     ) -> None:
         self.limits = limits
         self.patience = min(steps // 20, 1000) if limits.patience is None else limits.patience

@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.plugins import make_encoder, make_method
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, make_encoder, make_method
 
 __all__ = ["HARDWARE", "Cost", "Hardware", "cost_of", "count_flops"]
 

@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader
 
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.pretraining.data import Batches, derived_seed
-from stellarfm.pretraining.distributed.collectives import mean
+from stellarfm.pretraining.distributed.collectives import all_reduce_mean
 from stellarfm.pretraining.distributed.process import set_threads
 from stellarfm.pretraining.distributed.random import ShardedGenerator
-from stellarfm.pretraining.distributed.sharding import begin_moments, shard
+from stellarfm.pretraining.distributed.sharding import initialize_moments, shard_parameters
 from stellarfm.pretraining.optimization import cosine, warmup_cosine
 from stellarfm.pretraining.recipe import Recipe
 
@@ -64,7 +64,7 @@ class PretrainingModule(LightningModule):
     def configure_model(self) -> None:
         """Spread the weights over devices, if that was asked for."""
         if self.recipe.strategy == "fsdp" and not self.sharded:
-            shard(self.learner, mesh=self.device_mesh["data_parallel"])  # type: ignore[index]
+            shard_parameters(self.learner, mesh=self.device_mesh["data_parallel"])  # type: ignore[index]
             self.sharded = True
 
     def train_dataloader(self) -> DataLoader:
@@ -100,7 +100,7 @@ class PretrainingModule(LightningModule):
             views = self.method.views(images, generator=self._generator(images.device))
         given = {"labels": labels[0]} if labels else {}
         losses = self.method.losses(self.learner, views, step=step, **given)
-        self.values = mean({name: value.detach() for name, value in losses.items()})
+        self.values = all_reduce_mean({name: value.detach() for name, value in losses.items()})
         return losses["loss"]
 
     def _generator(self, device: torch.device) -> ShardedGenerator:
@@ -124,5 +124,5 @@ class PretrainingModule(LightningModule):
         groups = self.method.parameter_groups(self.learner)
         optimizer = torch.optim.AdamW(groups, lr=self.recipe.peak_learning_rate, betas=self.recipe.betas, fused=True)
         if self.sharded:
-            begin_moments(optimizer)
+            initialize_moments(optimizer)
         return optimizer

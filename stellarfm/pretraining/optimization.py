@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["cosine", "linear", "warmup_cosine"]
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from stellarfm.contracts import Encoder
+
+__all__ = ["cosine", "linear", "parameter_groups", "warmup_cosine"]
 
 
 def linear(step: int, *, start: float, end: float, steps: int) -> float:
@@ -32,3 +38,63 @@ def warmup_cosine(step: int, *, peak: float, end: float, warmup_steps: int, step
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     return cosine(step - warmup_steps, start=peak, end=end, steps=steps - warmup_steps)
+
+
+def parameter_groups(
+    module: nn.Module, encoder: Encoder, *, layer_decay: float = 1.0, stem_rate: float = 1.0
+) -> list[dict[str, Any]]:
+    """Learning parameters of `module` in groups of one rate and one decay each.
+
+    Weight decay applies to all parameters except biases, normalization layers and layer scales: to class, mask and
+    register tokens and position embeddings as well, as in DINOv2's code (``get_params_groups_with_decay``).
+
+    Layer ``i`` of the ``n`` layers of `encoder` learns at ``layer_decay ** (n - 1 - i)`` times the rate (BEiT,
+    arXiv:2106.08254, appendix H), so that the final norm and all that is not the encoder learns at the full rate; the
+    projection of pixels at `stem_rate` times that of its layer (DINOv2's code, ``patch_embed_lr_mult``).
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose parameters are grouped: those that need a gradient.
+    encoder : Encoder
+        The part of it whose layers are told apart.
+    layer_decay, stem_rate : float
+        Factors on the rate; 1 for both gives two groups: what decays, and what does not.
+
+    Returns
+    -------
+    list of dict
+        ``params``, ``lr_scale`` and ``decay_scale``, as `stellarfm.contracts.PretrainingMethod.parameter_groups` says.
+    """
+    rates, exempt = _rates(encoder, layer_decay, stem_rate), _without_decay(module)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): [], (1.0, 0.0): []}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decay = 0.0 if id(parameter) in exempt else 1.0
+            groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
+    return [{"params": members, "lr_scale": rate, "decay_scale": decay} for (rate, decay), members in groups.items()]
+
+
+def _without_decay(module: nn.Module) -> set[int]:
+    """Identities of the parameters without weight decay.
+
+    The rule of DINOv2's code, by name; batch norms, which that code does not support, are recognized by type.
+    """
+    exempt = {id(p) for part in module.modules() if isinstance(part, _BatchNorm) for p in part.parameters()}
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias") or "norm" in name or "gamma" in name:
+            exempt.add(id(parameter))
+    return exempt
+
+
+def _rates(encoder: Encoder, layer_decay: float, stem_rate: float) -> dict[int, float]:
+    """Factor on the rate of each of the encoder's parameters, by identity."""
+    layers = encoder.layers()
+    rates = {
+        id(parameter): layer_decay ** (len(layers) - 1 - number)
+        for number, layer in enumerate(layers)
+        for parameter in layer
+    }
+    for parameter in encoder.stem():
+        rates[id(parameter)] = rates.get(id(parameter), 1.0) * stem_rate
+    return rates

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stellarfm.output import new_file
-from stellarfm.pretraining.step_table import Table
+from stellarfm.pretraining.step_table import StepTable
 
 __all__ = ["CURVE", "SCORES", "curve_record", "curve_table", "draw_curve"]
 
@@ -22,7 +22,7 @@ LINES = 12
 
 def curve_record(folder: Path, *, about: str = "") -> dict[str, Any] | None:
     """Every line of a run's ``probe.csv`` as plain values that JSON can hold (NaN is None); None if there is none."""
-    rows = Table(folder / SCORES).read()
+    rows = StepTable(folder / SCORES).read()
     scores = [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows]
     return {"about": about, "scores": scores} if scores else None
 
@@ -43,7 +43,7 @@ def _word(name: str, value: float | None) -> str:
 
 def draw_curve(folder: Path, *, about: str = "") -> Path | None:
     """Draw ``probe.csv`` of a run as ``probe.png``: each score against the step; None without matplotlib or scores."""
-    rows = Table(folder / SCORES).read()
+    rows = StepTable(folder / SCORES).read()
     if find_spec("matplotlib") is None or not rows:
         return None
     from matplotlib.figure import Figure

@@ -12,10 +12,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from stellarfm import registry
+from stellarfm.contracts import PretrainingDataset, PretrainingMethod
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.collapse import Limits
+from stellarfm.pretraining.collapse import CollapseLimits
 
-__all__ = ["Recipe", "load_recipe", "recipe_names", "with_settings"]
+__all__ = [
+    "Recipe",
+    "encoder_options",
+    "load_recipe",
+    "make_dataset",
+    "make_encoder",
+    "make_method",
+    "plugin_names",
+    "recipe_names",
+    "with_settings",
+]
+
 
 PLUGINS = ("encoder", "dataset", "method")
 SECTIONS = ("encoder", "dataset", "method", "monitors", "plugins")
@@ -96,7 +109,7 @@ class Recipe:
     plugins : dict
         Names of the ``encoder``, the ``dataset`` and the ``method``; a caller may name others.
     monitors : dict
-        When to give a run up: options of `stellarfm.pretraining.collapse.Limits`.
+        When to give a run up: options of `stellarfm.pretraining.collapse.CollapseLimits`.
     """
 
     steps: int = 10_000
@@ -136,7 +149,7 @@ class Recipe:
                 raise PretrainingError(f"{name} is {getattr(self, name)}; expected at least 0")
         if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
             raise PretrainingError(f"checkpoint_minutes is {self.checkpoint_minutes}; expected a positive number")
-        Limits.from_table(self.monitors)
+        CollapseLimits.from_table(self.monitors)
         self._check_words()
 
     def _check_words(self) -> None:
@@ -239,3 +252,38 @@ def _check_keys(source: str, prefix: str, given: dict[str, Any], known: set[str]
     for key in given:
         if key not in known:
             raise PretrainingError(f"{source}: unknown key {prefix}{key}; expected {', '.join(sorted(known))}")
+
+
+def plugin_names(recipe: Recipe, **given: str | None) -> dict[str, str]:
+    """Names of the encoder, the dataset and the method: what is `given`, or else what the recipe names.
+
+    Raises
+    ------
+    PretrainingError
+        If there is no encoder or no dataset; the method is `dinov2` unless another is named.
+    """
+    chosen = {"method": "dinov2", **recipe.plugins, **{kind: name for kind, name in given.items() if name is not None}}
+    for kind in PLUGINS:
+        if kind not in chosen:
+            raise PretrainingError(f"no {kind}; give --{kind} NAME, or a recipe that names one in its table [plugins]")
+    return {kind: chosen[kind] for kind in PLUGINS}
+
+
+def encoder_options(recipe: Recipe) -> dict[str, Any]:
+    """Options with which the encoder is made."""
+    return {"image_size": recipe.size, **recipe.encoder}
+
+
+def make_encoder(names: dict[str, str], recipe: Recipe) -> Any:
+    """The `Encoder`, its weights drawn from torch's global random state."""
+    return registry.create("encoders", names["encoder"], **encoder_options(recipe))
+
+
+def make_dataset(names: dict[str, str], recipe: Recipe) -> PretrainingDataset:
+    """The dataset."""
+    return registry.create("datasets", names["dataset"], **{"size": recipe.size, **recipe.dataset})
+
+
+def make_method(names: dict[str, str], recipe: Recipe) -> PretrainingMethod:
+    """The method."""
+    return registry.create("methods", names["method"], **recipe.method)

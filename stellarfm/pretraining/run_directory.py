@@ -12,11 +12,11 @@ from stellarfm.exceptions import PretrainingError
 from stellarfm.output import new_file
 from stellarfm.pretraining.recipe import Recipe
 
-__all__ = ["FREE", "begin", "checkpoint_to_continue", "last_checkpoint"]
+__all__ = ["RESUMABLE_SETTINGS", "latest_checkpoint", "resume_checkpoint", "start_run"]
 
 RECORD = "run.json"
 #: Settings that may change when a run continues: they do not change what is learnt.
-FREE = frozenset(
+RESUMABLE_SETTINGS = frozenset(
     {
         "workers",
         "torch_threads",
@@ -32,12 +32,12 @@ FREE = frozenset(
 )
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def latest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the latest step in `folder`, or None."""
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
-def begin(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
+def start_run(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
     """Make the folder of a new run, in place of an old one."""
     if folder.exists():
         shutil.rmtree(folder)
@@ -45,9 +45,9 @@ def begin(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
         path.write_text(json.dumps(_description(plugins, recipe), indent=2) + "\n")
 
 
-def checkpoint_to_continue(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
+def resume_checkpoint(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
     """The checkpoint from which the run in `folder` continues; raises `PretrainingError` unless it is the same run."""
-    checkpoint = last_checkpoint(folder / "checkpoints")
+    checkpoint = latest_checkpoint(folder / "checkpoints")
     if checkpoint is None or not (folder / RECORD).is_file():
         raise PretrainingError(f"{folder} holds no checkpoint to resume; start without --resume")
     before, now = json.loads((folder / RECORD).read_text()), _description(plugins, recipe)
@@ -64,7 +64,10 @@ def checkpoint_to_continue(folder: Path, plugins: dict[str, str], recipe: Recipe
 
 def _description(plugins: dict[str, str], recipe: Recipe) -> dict[str, Any]:
     """What decides what a run learns."""
-    return {**plugins, "recipe": {name: value for name, value in recipe.as_dict().items() if name not in FREE}}
+    return {
+        **plugins,
+        "recipe": {name: value for name, value in recipe.as_dict().items() if name not in RESUMABLE_SETTINGS},
+    }
 
 
 def _check_readable(checkpoint: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-__all__ = ["Table"]
+__all__ = ["StepTable"]
 
 
-class Table:
+class StepTable:
     """A CSV file whose first column is ``step``; it is made by the first line.
 
     Parameters

@@ -13,19 +13,19 @@ from stellarfm.contracts import LabelledDataset
 from stellarfm.encoders.weights import load_weights
 from stellarfm.exceptions import PretrainingError
 from stellarfm.output import check_output
-from stellarfm.pretraining.callbacks.callbacks import Checkpoints, Progress, RunLog, Stop, tensorboard_logger
-from stellarfm.pretraining.callbacks.collapse import Watch
-from stellarfm.pretraining.callbacks.probe import Probe, Probing
-from stellarfm.pretraining.callbacks.validation import HeldOut
-from stellarfm.pretraining.collapse import Guard, Limits
+from stellarfm.pretraining.callbacks.checkpoints import Checkpoints, GracefulStop
+from stellarfm.pretraining.callbacks.collapse import CollapseCallback
+from stellarfm.pretraining.callbacks.logging import CSVLog, Progress, tensorboard_logger
+from stellarfm.pretraining.callbacks.probe import Probe, ProbeCallback
+from stellarfm.pretraining.callbacks.validation import ValidationCallback
+from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.data import Batches, derived_seed
 from stellarfm.pretraining.distributed.devices import Devices
-from stellarfm.pretraining.distributed.process import processes, settings
+from stellarfm.pretraining.distributed.process import run_settings, spawned_processes
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.plugins import encoder_options, make_dataset, make_encoder, make_method, plugin_names
-from stellarfm.pretraining.recipe import Recipe
-from stellarfm.pretraining.run_directory import begin, checkpoint_to_continue
+from stellarfm.pretraining.recipe import Recipe, encoder_options, make_dataset, make_encoder, make_method, plugin_names
+from stellarfm.pretraining.run_directory import resume_checkpoint, start_run
 
 __all__ = ["pretrain"]
 
@@ -98,8 +98,8 @@ def pretrain(
     folder = Path(output)
     team = Devices.find(devices)
     _check_call(folder, resume=resume, overwrite=overwrite, team=team)
-    checkpoint = checkpoint_to_continue(folder, names, recipe) if resume else None
-    with settings(recipe):
+    checkpoint = resume_checkpoint(folder, names, recipe) if resume else None
+    with run_settings(recipe):
         module = _module(names, recipe, init)
         start = str(init) if init is not None else None
         about = probe.about if probe else ""
@@ -109,8 +109,8 @@ def pretrain(
         logger = tensorboard_logger(folder, checkpoint) if tensorboard else False
         trainer = _trainer(recipe, team, _callbacks(module, export, probe, progress=progress), logger)
         if not resume and team.number == 0:
-            begin(folder, names, recipe)
-        with processes(team):
+            start_run(folder, names, recipe)
+        with spawned_processes(team):
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return folder / "encoder.safetensors"
 
@@ -160,12 +160,12 @@ def _trainer(recipe: Recipe, team: Devices, callbacks: list[Callback], logger: L
 def _callbacks(module: PretrainingModule, export: Export, probe: Probe | None, *, progress: bool) -> list[Callback]:
     """What happens beside the steps; the order is that of the calls."""
     recipe, folder = export.recipe, export.folder
-    watch = Watch(_guard(module), folder / "checkpoints", every=recipe.log_steps)
+    watch = CollapseCallback(_guard(module), folder / "checkpoints", every=recipe.log_steps)
     return [
-        Stop(max_hours=recipe.max_hours),
-        RunLog(folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
+        GracefulStop(max_hours=recipe.max_hours),
+        CSVLog(folder / "log.csv", every=recipe.log_steps, images=recipe.batch_size),
         watch,
-        *([Probing(probe, folder, batch_size=recipe.batch_size)] if probe is not None else []),
+        *([ProbeCallback(probe, folder, batch_size=recipe.batch_size)] if probe is not None else []),
         *_held_out(module, folder),
         Checkpoints(
             folder / "checkpoints",
@@ -181,14 +181,14 @@ def _callbacks(module: PretrainingModule, export: Export, probe: Probe | None, *
 def _held_out(module: PretrainingModule, folder: Path) -> list[Callback]:
     """The judgement of a method that learns from labels, where some are held out."""
     images = module.batches.held_out()
-    return [HeldOut(images, folder, every=module.recipe.checkpoint_steps)] if images is not None else []
+    return [ValidationCallback(images, folder, every=module.recipe.checkpoint_steps)] if images is not None else []
 
 
-def _guard(module: PretrainingModule) -> Guard:
+def _guard(module: PretrainingModule) -> CollapseDetector:
     """The guard of a run; it knows ln K where the method has prototypes."""
     recipe = module.recipe
-    return Guard(
-        Limits.from_table(recipe.monitors),
+    return CollapseDetector(
+        CollapseLimits.from_table(recipe.monitors),
         steps=recipe.steps,
         warmup_steps=recipe.warmup_steps,
         images=recipe.batch_size,

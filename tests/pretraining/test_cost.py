@@ -6,8 +6,7 @@ import torch
 from stellarfm.contracts import PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import Recipe, load_recipe
+from stellarfm.pretraining.recipe import Recipe, load_recipe, plugin_names
 
 WIDTH, DEPTH = 192, 12  # ViT-Ti
 

@@ -7,8 +7,16 @@ import torch
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method, plugin_names
-from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names, with_settings
+from stellarfm.pretraining.recipe import (
+    Recipe,
+    load_recipe,
+    make_dataset,
+    make_encoder,
+    make_method,
+    plugin_names,
+    recipe_names,
+    with_settings,
+)
 
 #: The one recipe that leaves encoder and dataset to the caller.
 TINY = {"encoder": "dinov2-vit-tiny8", "dataset": "flames"}

@@ -148,7 +148,7 @@ def test_tensorboard_tells_the_same_story(tmp_path, recipe):
 
 
 def test_without_tensorboard(tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr("stellarfm.pretraining.callbacks.callbacks.find_spec", lambda name: None)
+    monkeypatch.setattr("stellarfm.pretraining.callbacks.logging.find_spec", lambda name: None)
     with pytest.raises(PretrainingError, match="no TensorBoard; `pip install"):
         run(tmp_path / "run", recipe, tensorboard=True)
     assert not (tmp_path / "run").exists()

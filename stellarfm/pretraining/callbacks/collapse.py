@@ -9,15 +9,15 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.collapse import Guard
+from stellarfm.pretraining.collapse import CollapseDetector
 from stellarfm.pretraining.diagnostics import gradient_norm, images_differ, is_finite
 from stellarfm.pretraining.lightning_module import PretrainingModule
 
-__all__ = ["Watch"]
+__all__ = ["CollapseCallback"]
 
 
-class Watch(Callback):
-    """Measures the gradient, asks `Guard` at each line of the log, and lets no broken weights into a checkpoint.
+class CollapseCallback(Callback):
+    """Measures the gradient, asks `CollapseDetector` at each line of the log, and lets no broken weights into a checkpoint.
 
     Whether the loss is finite is noted at every step on the device itself, and read where a line is written or a
     checkpoint is due: a GPU need not wait for it.
@@ -32,7 +32,7 @@ class Watch(Callback):
         Steps between lines of the log.
     """
 
-    def __init__(self, guard: Guard, folder: Path, *, every: int) -> None:
+    def __init__(self, guard: CollapseDetector, folder: Path, *, every: int) -> None:
         self.guard = guard
         self.folder = folder
         self.every = every
@@ -47,7 +47,7 @@ class Watch(Callback):
         self.guard.load_state_dict(state_dict)
 
     @property
-    def suspicious(self) -> bool:
+    def is_suspect(self) -> bool:
         """Whether the run looks hopeless; its last checkpoint from before is kept as long."""
         return self.guard.since is not None
 

@@ -20,9 +20,9 @@ from stellarfm.contracts import Encoder
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.probe_curve import SCORES, draw_curve
-from stellarfm.pretraining.step_table import Table
+from stellarfm.pretraining.step_table import StepTable
 
-__all__ = ["Probe", "Probing"]
+__all__ = ["Probe", "ProbeCallback"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +52,14 @@ class Probe:
             raise PretrainingError(f"probe steps are {self.every}; expected at least 1")
 
 
-class Probing(Callback):
+class ProbeCallback(Callback):
     """Asks a `Probe`, writes ``probe.csv`` and the trainer's other logs, and draws ``probe.png`` when the run ends."""
 
     def __init__(self, probe: Probe, folder: Path, *, batch_size: int) -> None:
         self.probe = probe
         self.folder = folder
         self.batch_size = batch_size
-        self.table = Table(folder / SCORES)
+        self.table = StepTable(folder / SCORES)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Cut the table to what the checkpoint knows; ask before the first step."""

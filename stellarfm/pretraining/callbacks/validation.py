@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from stellarfm.contracts import LabelledDataset
 from stellarfm.output import new_file
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.step_table import Table
+from stellarfm.pretraining.step_table import StepTable
 
-__all__ = ["PREDICTIONS", "SCORES", "HeldOut", "scores"]
+__all__ = ["PREDICTIONS", "SCORES", "ValidationCallback", "scores"]
 
 #: Files in the folder of a run.
 SCORES, PREDICTIONS = "held_out.csv", "predictions.csv"
@@ -29,7 +29,7 @@ def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     return {"rmse": mse**0.5, "r2": 1.0 - mse / float(spread) ** 2 if spread > 0 else float("nan")}
 
 
-class HeldOut(Callback):
+class ValidationCallback(Callback):
     """Predicts the images that were held out, every so many steps and at the end.
 
     Scores go to ``held_out.csv``, the last predictions to ``predictions.csv``. They choose nothing: neither a step nor
@@ -49,7 +49,7 @@ class HeldOut(Callback):
         self.images = images
         self.folder = folder
         self.every = every
-        self.table = Table(folder / SCORES)
+        self.table = StepTable(folder / SCORES)
         self.labels = np.stack([images.label(index) for index in range(len(images))])
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import distributed
 
-__all__ = ["gather", "mean", "place", "total"]
+__all__ = ["all_gather", "all_reduce_mean", "all_reduce_sum", "rank_and_world_size"]
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Number of this process and of all processes."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
@@ -22,7 +22,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(values) for _ in range(place()[1])]
+        parts = [torch.empty_like(values) for _ in range(rank_and_world_size()[1])]
         distributed.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
@@ -30,25 +30,29 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.contiguous()
         distributed.all_reduce(gradient)
-        number, processes = place()
-        return gradient.chunk(processes)[number]
+        number, n_processes = rank_and_world_size()
+        return gradient.chunk(n_processes)[number]
 
 
-def gather(values: torch.Tensor) -> torch.Tensor:
+def all_gather(values: torch.Tensor) -> torch.Tensor:
     """Rows of all processes in their order, shape (processes N, ...) for (N, ...); gradients flow back to each."""
-    return values if place()[1] == 1 else _Gather.apply(values)
+    return values if rank_and_world_size()[1] == 1 else _Gather.apply(values)
 
 
-def total(values: torch.Tensor) -> torch.Tensor:
+def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     """Sum over processes, in place, without gradient."""
-    if place()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         distributed.all_reduce(values)
     return values
 
 
-def mean(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def all_reduce_mean(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Mean of named scalars over processes."""
-    processes = place()[1]
-    if processes == 1 or not values:
+    n_processes = rank_and_world_size()[1]
+    if n_processes == 1 or not values:
         return values
-    return dict(zip(values, total(torch.stack([value.float() for value in values.values()])) / processes, strict=True))
+    return dict(
+        zip(
+            values, all_reduce_sum(torch.stack([value.float() for value in values.values()])) / n_processes, strict=True
+        )
+    )

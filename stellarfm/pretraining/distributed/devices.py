@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.distributed.voices import silence
 
-__all__ = ["Devices"]
+__all__ = ["Devices", "silence_loggers", "silenced_loggers"]
 
 
 class _QuietDDP(DDPStrategy):
     """Each spawned process silences Lightning before it greets the others."""
 
     def setup_environment(self) -> None:
-        silence()
+        silence_loggers()
         super().setup_environment()
 
 
@@ -100,3 +103,31 @@ class Devices:
         return ModelParallelStrategy(
             data_parallel_size=self.total, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
+
+
+LOGGERS = ("lightning.pytorch", "lightning.fabric")
+TORCH_LEVEL = "TORCH_CPP_LOG_LEVEL"
+
+
+def silence_loggers() -> None:
+    """Errors only, in this process and those that it starts, from now on."""
+    warnings.filterwarnings("ignore", module="lightning")
+    os.environ.setdefault(TORCH_LEVEL, "ERROR")
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def silenced_loggers() -> Iterator[None]:
+    """`silence_loggers`, for a while."""
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    unset = TORCH_LEVEL not in os.environ
+    with warnings.catch_warnings():
+        silence_loggers()
+        try:
+            yield
+        finally:
+            if unset:
+                os.environ.pop(TORCH_LEVEL, None)
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

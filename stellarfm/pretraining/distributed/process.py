@@ -14,21 +14,20 @@ import torch
 from torch.multiprocessing import ProcessRaisedException
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.distributed.devices import Devices
-from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.distributed.devices import Devices, silenced_loggers
 from stellarfm.pretraining.recipe import Recipe
 
-__all__ = ["SIGNALS", "processes", "set_threads", "settings"]
+__all__ = ["SIGNALS", "run_settings", "set_threads", "spawned_processes"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def settings(recipe: Recipe) -> Iterator[None]:
+def run_settings(recipe: Recipe) -> Iterator[None]:
     """Torch's threads and random state, Lightning's voice and two signals, for the time of a run only."""
     threads = torch.get_num_threads()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    with torch.random.fork_rng(), silent():
+    with torch.random.fork_rng(), silenced_loggers():
         set_threads(recipe)
         try:
             yield
@@ -44,7 +43,7 @@ def set_threads(recipe: Recipe) -> None:
 
 
 @contextmanager
-def processes(team: Devices) -> Iterator[None]:
+def spawned_processes(team: Devices) -> Iterator[None]:
     """While spawned processes work: hand signals on to them, and make their errors ours."""
     if team.launched or team.total == 1:
         yield

@@ -11,10 +11,10 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from stellarfm.contracts import Encoder
 
-__all__ = ["begin_moments", "shard", "whole_state"]
+__all__ = ["full_state_dict", "initialize_moments", "shard_parameters"]
 
 
-def shard(learner: nn.Module, *, mesh: Any) -> None:
+def shard_parameters(learner: nn.Module, *, mesh: Any) -> None:
     """Spread the parameters of `learner` over the devices of `mesh`, in place.
 
     Each block of each encoder, each encoder and each other part that learns or follows becomes a unit: the weights of
@@ -58,7 +58,7 @@ def _rest(module: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def begin_moments(optimizer: torch.optim.Optimizer) -> None:
+def initialize_moments(optimizer: torch.optim.Optimizer) -> None:
     """Give every parameter the moments (zero) that Adam would give it at its first step.
 
     A spread checkpoint must hold them for all parameters, also for those that are held at the start.
@@ -72,7 +72,7 @@ def begin_moments(optimizer: torch.optim.Optimizer) -> None:
             }
 
 
-def whole_state(module: nn.Module | Encoder) -> dict[str, torch.Tensor]:
+def full_state_dict(module: nn.Module | Encoder) -> dict[str, torch.Tensor]:
     """State dictionary with whole tensors, on every process; all must call it together."""
     assert isinstance(module, nn.Module)
     return {

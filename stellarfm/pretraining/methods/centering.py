@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import distributed, nn
 
-from stellarfm.pretraining.distributed.collectives import place, total
+from stellarfm.pretraining.distributed.collectives import all_reduce_sum, rank_and_world_size
 
-__all__ = ["MovingMeanCentring", "SinkhornCentring", "sinkhorn_knopp"]
+__all__ = ["MovingMeanCentering", "SinkhornCentering", "sinkhorn_knopp"]
 
 
 def sinkhorn_knopp(logits: torch.Tensor, *, temperature: float, iterations: int = 3) -> torch.Tensor:
@@ -41,15 +41,15 @@ def sinkhorn_knopp(logits: torch.Tensor, *, temperature: float, iterations: int 
 
 def _logsumexp_over_samples(values: torch.Tensor) -> torch.Tensor:
     """Log of the sum of exponentials over the samples of all processes, shape (1, K)."""
-    if place()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return torch.logsumexp(values, dim=0, keepdim=True)
     lowest = values.new_full((1, values.shape[1]), -torch.inf)  # a process may have no sample at all
     largest = torch.cat([values, lowest]).amax(dim=0, keepdim=True)
     distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
-    return largest + total((values - largest).exp().sum(dim=0, keepdim=True)).log()
+    return largest + all_reduce_sum((values - largest).exp().sum(dim=0, keepdim=True)).log()
 
 
-class SinkhornCentring(nn.Module):
+class SinkhornCentering(nn.Module):
     """Teacher assignments by `sinkhorn_knopp`; keeps no state."""
 
     def __init__(self, *, iterations: int = 3) -> None:
@@ -61,7 +61,7 @@ class SinkhornCentring(nn.Module):
         return sinkhorn_knopp(logits, temperature=temperature, iterations=self.iterations)
 
 
-class MovingMeanCentring(nn.Module):
+class MovingMeanCentering(nn.Module):
     """Teacher assignments ``softmax((logits - c) / temperature)`` with c a moving mean of past logits.
 
     ``c <- m c + (1 - m) mean(logits)`` after use (DINO, Caron et al. 2021, arXiv:2104.14294, equation 4).
@@ -92,5 +92,5 @@ class MovingMeanCentring(nn.Module):
 
 def _mean_over_samples(values: torch.Tensor) -> torch.Tensor:
     """Mean over the samples of all processes, shape (1, K)."""
-    sums = total(torch.cat([values.sum(dim=0), values.new_tensor([float(len(values))])]))
+    sums = all_reduce_sum(torch.cat([values.sum(dim=0), values.new_tensor([float(len(values))])]))
     return (sums[:-1] / sums[-1].clamp(min=1.0)).unsqueeze(0)

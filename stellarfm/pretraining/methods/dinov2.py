@@ -12,17 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from stellarfm.contracts import Encoder, Features, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.diagnostics import effective_rank, entropy, feature_spread
-from stellarfm.pretraining.distributed.collectives import gather
+from stellarfm.pretraining.distributed.collectives import all_gather
 from stellarfm.pretraining.distributed.random import n_devices, own_share
-from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods import augmentations as augment
-from stellarfm.pretraining.methods.centering import MovingMeanCentring, SinkhornCentring
-from stellarfm.pretraining.methods.dino_loss import dino_loss
+from stellarfm.pretraining.methods.centering import MovingMeanCentering, SinkhornCentering
 from stellarfm.pretraining.methods.heads import PrototypeHead
-from stellarfm.pretraining.methods.ibot_loss import ibot_loss
-from stellarfm.pretraining.methods.koleo_loss import koleo_loss
+from stellarfm.pretraining.methods.losses import dino_loss, ibot_loss, koleo_loss
 from stellarfm.pretraining.methods.masks import block_masks
-from stellarfm.pretraining.optimization import cosine, linear
+from stellarfm.pretraining.optimization import cosine, linear, parameter_groups
 
 __all__ = ["DinoV2", "DinoV2Module", "Views"]
 
@@ -249,9 +246,9 @@ class DinoV2(PretrainingMethod):
 
     def _centring(self) -> nn.Module:
         if self.centring == "sinkhorn":
-            return SinkhornCentring()
+            return SinkhornCentering()
         if self.centring == "mean":
-            return MovingMeanCentring(self.prototypes)
+            return MovingMeanCentering(self.prototypes)
         raise PretrainingError(f"centring is {self.centring!r}; expected 'sinkhorn' or 'mean'")
 
     def views(self, images: torch.Tensor, *, generator: torch.Generator) -> Views:
@@ -294,7 +291,7 @@ class DinoV2(PretrainingMethod):
         if self.masked_images:
             parts["ibot"] = ibot_loss(patch_logits, patch_targets, views.mask, temperature=self.student_temperature)
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
-        half = gather(features[: len(features) // 2])
+        half = all_gather(features[: len(features) // 2])
         watched = {"entropy": entropy(class_targets), "spread": feature_spread(half), "rank": effective_rank(half)}
         return {"loss": total, **parts, **watched}
 
@@ -330,7 +327,7 @@ class DinoV2(PretrainingMethod):
         return module.teacher.encoder  # type: ignore[return-value]
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
+        """Groups of one rate and one decay each; see `stellarfm.pretraining.optimization`."""
         assert isinstance(module, DinoV2Module)
         encoder: Any = module.student.encoder
         return parameter_groups(module, encoder, layer_decay=self.layer_decay, stem_rate=self.stem_rate)

@@ -9,9 +9,9 @@ from torch import nn
 
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.distributed.collectives import gather, place, total
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_sum, rank_and_world_size
 from stellarfm.pretraining.methods import augmentations as augment
+from stellarfm.pretraining.optimization import parameter_groups
 
 __all__ = ["Supervised", "SupervisedModule"]
 
@@ -45,7 +45,7 @@ class SupervisedModule(nn.Module):
     @torch.no_grad()
     def standardise(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels (B, labels) in units of the first batch's."""
-        everyone = gather(labels)
+        everyone = all_gather(labels)
         known = everyone.isfinite()
         count = known.sum(dim=0).clamp(min=1)
         mean = torch.where(known, everyone, 0.0).sum(dim=0) / count
@@ -82,7 +82,7 @@ class Supervised(PretrainingMethod):
     clip : float
         Largest norm of the gradient; 0 switches clipping off.
     layer_decay, stem_rate : float
-        See `stellarfm.pretraining.groups.parameter_groups`; below 1 for an encoder that is already trained.
+        See `stellarfm.pretraining.optimization.parameter_groups`; below 1 for an encoder that is already trained.
     """
 
     labelled = True
@@ -170,7 +170,7 @@ class Supervised(PretrainingMethod):
         return module.encoder  # type: ignore[return-value]
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
+        """Groups of one rate and one decay each; see `stellarfm.pretraining.optimization`."""
         return parameter_groups(module, self.encoder(module), layer_decay=self.layer_decay, stem_rate=self.stem_rate)
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:
@@ -181,5 +181,5 @@ class Supervised(PretrainingMethod):
 
 def _mean_of_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Mean over the known labels of all processes, times the share that is this process's: means of it add up."""
-    count = total(known.sum().float()).clamp(min=1.0) / place()[1]
+    count = all_reduce_sum(known.sum().float()).clamp(min=1.0) / rank_and_world_size()[1]
     return torch.where(known, values, 0.0).sum() / count

@@ -21,8 +21,8 @@ import torch
 from torch import distributed
 from stellarfm.contracts import Encoder, Features
 from stellarfm.pretraining.methods.centering import MovingMeanCentring, sinkhorn_knopp
-from stellarfm.pretraining.distributed.collectives import gather, mean
-from stellarfm.pretraining.methods.koleo_loss import koleo_loss
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_mean
+from stellarfm.pretraining.methods.losses import koleo_loss
 from stellarfm.pretraining.methods.supervised import Supervised
 
 
@@ -41,7 +41,7 @@ def supervised(samples):
     labels = torch.where(samples[:, :1] > -1.0, samples[:, :1], torch.nan)
     views = samples[:, 1:4, None, None].expand(-1, -1, 8, 8)
     found = method.losses(module, views, step=0, labels=labels)
-    return mean({name: value.detach() for name, value in found.items()}) | {"scale": module.scale}
+    return all_reduce_mean({name: value.detach() for name, value in found.items()}) | {"scale": module.scale}
 
 
 def whole():
@@ -56,9 +56,9 @@ def measured(samples):
     found["mean"] = centring(samples.detach(), temperature=0.1)
     loss = koleo_loss(samples)
     loss.backward()
-    found |= {"gradient": samples.grad, "koleo": mean({"koleo": loss.detach()})["koleo"]}
+    found |= {"gradient": samples.grad, "koleo": all_reduce_mean({"koleo": loss.detach()})["koleo"]}
     found |= supervised(samples.detach())
-    return {**found, "centre": centring.centre, "gathered": gather(samples.detach())}
+    return {**found, "centre": centring.centre, "gathered": all_gather(samples.detach())}
 
 
 if __name__ == "__main__":

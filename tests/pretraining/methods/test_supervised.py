@@ -98,7 +98,7 @@ def test_scores():
 
 
 @pytest.fixture
-def settings(cloud, tmp_path):
+def run_settings(cloud, tmp_path):
     path = tmp_path / "maps.h5"
     cloud("one", seed=1).write(path)
     return Recipe(
@@ -122,8 +122,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_run_is_judged_on_stars_that_it_never_saw(settings, tmp_path):
-    pretrain(output=tmp_path / "run", recipe=settings)
+def test_a_run_is_judged_on_stars_that_it_never_saw(run_settings, tmp_path):
+    pretrain(output=tmp_path / "run", recipe=run_settings)
     record = json.loads((tmp_path / "run/encoder.json").read_text())["training"]
     assert record["labels"] == ["log10 mass / solMass"]
     assert [row["step"] for row in rows(tmp_path / "run/held_out.csv")] == ["3", "6"]
@@ -137,10 +137,10 @@ def test_a_run_is_judged_on_stars_that_it_never_saw(settings, tmp_path):
     assert "to predict log10 mass / solMass" in (tmp_path / "run/README.md").read_text()
 
 
-def test_it_resumes_exactly(settings, tmp_path):
-    pretrain(output=tmp_path / "whole", recipe=settings)
-    pretrain(output=tmp_path / "run", recipe=settings.replace(max_hours=1e-9))
-    pretrain(output=tmp_path / "run", recipe=settings, resume=True)
+def test_it_resumes_exactly(run_settings, tmp_path):
+    pretrain(output=tmp_path / "whole", recipe=run_settings)
+    pretrain(output=tmp_path / "run", recipe=run_settings.replace(max_hours=1e-9))
+    pretrain(output=tmp_path / "run", recipe=run_settings, resume=True)
     for name in ("encoder.safetensors", "predictions.csv", "held_out.csv"):
         first, second = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "run"))
         if name == "held_out.csv":
@@ -149,7 +149,7 @@ def test_it_resumes_exactly(settings, tmp_path):
             assert first == second
 
 
-def test_a_dataset_without_labels(settings, tmp_path):
+def test_a_dataset_without_labels(run_settings, tmp_path):
     with pytest.raises(PretrainingError, match="FlameDataset has none; take one with labels, e.g. mapset"):
-        pretrain(output=tmp_path / "run", recipe=settings.replace(dataset={}), dataset="flames")
+        pretrain(output=tmp_path / "run", recipe=run_settings.replace(dataset={}), dataset="flames")
     assert not (tmp_path / "run").exists()

@@ -13,8 +13,8 @@ from torch.nn import functional
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.diagnostics import effective_rank, feature_spread
-from stellarfm.pretraining.distributed.collectives import gather, mean, place
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_mean, rank_and_world_size
+from stellarfm.pretraining.optimization import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.heads import VoteHead, mlp
@@ -243,8 +243,8 @@ class ByolHybrid(PretrainingMethod):
         votes = torch.nan_to_num(labels, nan=0.0)
         index = torch.tensor(self.question_of, device=votes.device)
         each = dirichlet_multinomial_loss(concentrations, votes, index)
-        voted = mean({"n": (votes.sum(dim=1) > 0).sum().float()})["n"]
-        return each.sum() / voted.clamp(min=1.0 / place()[1])
+        voted = all_reduce_mean({"n": (votes.sum(dim=1) > 0).sum().float()})["n"]
+        return each.sum() / voted.clamp(min=1.0 / rank_and_world_size()[1])
 
     def _total(self, parts: dict[str, torch.Tensor], features: torch.Tensor, step: int) -> torch.Tensor:
         """The sum that is minimised; adds the weight of the supervised part to `parts`."""
@@ -252,7 +252,7 @@ class ByolHybrid(PretrainingMethod):
             return parts["contrastive"] if self.contrastive else features.sum() * 0.0
         if not self.contrastive:
             return self.supervised_weight * parts["supervised"]
-        known = mean({name: value.detach() for name, value in parts.items()})
+        known = all_reduce_mean({name: value.detach() for name, value in parts.items()})
         parts["weight"] = hybrid_weight(
             known["contrastive"],
             known["supervised"],
@@ -266,7 +266,7 @@ class ByolHybrid(PretrainingMethod):
         """Monitors of collapse; a purely supervised run may rightly use few dimensions, and is not judged."""
         if not self.contrastive:
             return {}
-        everywhere = gather(features.detach())
+        everywhere = all_gather(features.detach())
         return {"spread": feature_spread(everywhere), "rank": effective_rank(everywhere)}
 
     def encoder(self, module: nn.Module) -> Encoder:
@@ -275,7 +275,7 @@ class ByolHybrid(PretrainingMethod):
         return module.online.encoder  # type: ignore[return-value]
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
+        """Groups of one rate and one decay each; see `stellarfm.pretraining.optimization`."""
         return parameter_groups(module, self.encoder(module), layer_decay=self.layer_decay)
 
     def after_step(self, module: nn.Module, *, step: int) -> None:
