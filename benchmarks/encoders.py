@@ -53,7 +53,7 @@ from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import new_file
-from stellarfm.pretraining.methods.augmentations import standardise
+from stellarfm.pretraining.methods.augmentations import standardize
 from stellarfm.pretraining.probe_curve import curve_record
 
 READOUTS = ("rings", "zooms")
@@ -193,7 +193,7 @@ def settled(encoder: Any) -> Any:
 @cache
 def flames() -> torch.Tensor:
     """Some flames as encoders see them."""
-    return standardise(FlameDataset(size=64, seed=SETTLING).images(range(SETTLING), device="cpu"))
+    return standardize(FlameDataset(size=64, seed=SETTLING).images(range(SETTLING), device="cpu"))
 
 
 def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:

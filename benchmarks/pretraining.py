@@ -35,7 +35,7 @@ from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.pretraining.cost import HARDWARE, count_flops
-from stellarfm.pretraining.recipe import load_recipe, plugin_names
+from stellarfm.pretraining.recipe import PLUGINS, load_recipe
 
 Row = dict[str, Any]
 LOOPS: dict[str, Callable[[Setting], Any]] = {
@@ -53,11 +53,8 @@ def setting_of(options: argparse.Namespace) -> Setting:
     recipe = load_recipe(options.config)
     method = {**recipe.method, "frozen_prototypes": 0.0}
     recipe = recipe.replace(method=method, workers=options.workers, batch_size=options.batch_size, render="workers")
-    usual = {"encoder": "dinov2-vit-tiny8", "dataset": "flames", **recipe.plugins}
-    names = plugin_names(
-        recipe, encoder=options.encoder or usual["encoder"], dataset=options.dataset or usual["dataset"]
-    )
-    return Setting.make(names, recipe, torch.device(options.device))
+    recipe = recipe.with_plugins(encoder=options.encoder, dataset=options.dataset)
+    return Setting.make(recipe, torch.device(options.device))
 
 
 def loop_names() -> list[str]:
@@ -146,7 +143,7 @@ def only(setting: Setting, name: str) -> None:
 
 def utilisation(setting: Setting, rows: list[Row]) -> Row:
     """Share of the device's peak that the model's operations take, of the loops; empty where no peak is known."""
-    flops = count_flops(setting.names, setting.recipe)
+    flops = count_flops(setting.recipe)
     found: Row = {"flops_an_image": flops}
     if setting.device.type == "cuda":
         card = torch.cuda.get_device_name().lower()
@@ -214,7 +211,11 @@ def main() -> None:
         used = {name: memory(name) for name in loops}
     rows = compare(setting, loops, rounds=rounds, steps=steps)
     found = {
-        "setting": {**setting.names, "config": options.config, "batch_size": setting.recipe.batch_size},
+        "setting": {
+            **{kind: setting.recipe.plugin(kind) for kind in PLUGINS},
+            "config": options.config,
+            "batch_size": setting.recipe.batch_size,
+        },
         "machine": machine(setting),
         "turns": rows,
         "ratios": ratios(rows),

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from stellarfm.contracts import PretrainingDataset
-from stellarfm.pretraining.callbacks.collapse import Watch
+from stellarfm.pretraining.callbacks.collapse import CollapseCallback
 from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.data import Batches
 from stellarfm.pretraining.distributed.devices import silenced_loggers
@@ -45,21 +45,20 @@ class Setting:
     """What all loops share."""
 
     recipe: Recipe
-    names: dict[str, str]
     images: np.ndarray
     device: torch.device
 
     @classmethod
-    def make(cls, names: dict[str, str], recipe: Recipe, device: torch.device) -> Setting:
+    def make(cls, recipe: Recipe, device: torch.device) -> Setting:
         """Render a few images and repeat them until there are enough for a batch."""
-        dataset = make_dataset(names, recipe)
+        dataset = make_dataset(recipe)
         images = np.stack([dataset.image(index) for index in range(min(RENDERED, recipe.batch_size))])
-        return cls(recipe, names, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
+        return cls(recipe, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
 
     def module(self) -> PretrainingModule:
         """What a run trains, with the same first weights for everyone."""
         torch.manual_seed(0)
-        encoder, method = make_encoder(self.names, self.recipe), make_method(self.names, self.recipe)
+        encoder, method = make_encoder(self.recipe), make_method(self.recipe)
         batches = Batches(Ready(self.images), self.recipe)
         return PretrainingModule(method=method, encoder=encoder, recipe=self.recipe, batches=batches)
 
@@ -101,7 +100,7 @@ class Ours:
     def seconds(self, steps: int) -> float:
         """Seconds a step."""
         recipe, clock = self.setting.recipe, Clock(self.setting)
-        guard = CollapseDetector(
+        detector = CollapseDetector(
             CollapseLimits(),
             steps=recipe.steps,
             warmup_steps=recipe.warmup_steps,
@@ -114,7 +113,7 @@ class Ours:
                 accelerator="gpu" if self.setting.device.type == "cuda" else "cpu",
                 devices=1,
                 precision=recipe.precision,  # type: ignore[arg-type]
-                callbacks=[Watch(guard, Path("no-checkpoints"), every=recipe.log_steps), clock],
+                callbacks=[CollapseCallback(detector, Path("no-checkpoints"), every=recipe.log_steps), clock],
                 logger=False,
                 use_distributed_sampler=False,
                 enable_checkpointing=False,
@@ -185,7 +184,7 @@ class Lightly(Plain):
         from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 
         self.setting = setting
-        self.options: Any = make_method(setting.names, setting.recipe)
+        self.options: Any = make_method(setting.recipe)
         torch.manual_seed(0)
         self.student = self._branch()
         self.teacher = self._branch().requires_grad_(False).eval()
@@ -201,7 +200,7 @@ class Lightly(Plain):
         """A timm transformer in lightly's wrapper, and two heads of lightly."""
         from lightly.models.modules import DINOProjectionHead, MaskedVisionTransformerTIMM
 
-        encoder: Any = make_encoder(self.setting.names, self.setting.recipe)
+        encoder: Any = make_encoder(self.setting.recipe)
         self.side = self.options.global_crop.size // encoder.patch_size
         for block in encoder.backbone.blocks:
             block.attn.fused_attn = True  # timm's default

@@ -39,7 +39,7 @@ def stopped_at(guard, values, *, every=10):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (STUCK, "nothing is learnt: the DINO loss 6.30 is stuck at ln K = 6.24 .* rank 3 .*raise learning_rate"),
+        (STUCK, "nothing is learned: the DINO loss 6.30 is stuck at ln K = 6.24 .* rank 3 .*raise learning_rate"),
         (COLLAPSED, "collapse: the features have effective rank 1.1 .*koleo_weight"),
         (POINT, "collapse: .* spread 0.0001"),
     ],
@@ -110,8 +110,8 @@ def test_what_is_not_finite_is_named_at_once(bad):
 
 def test_defaults_follow_the_length_of_a_run():
     short, long = (CollapseDetector(CollapseLimits(), steps=n, warmup_steps=50, images=32) for n in (400, 10**6))
-    assert (short.settled, short.patience) == (50, 20)
-    assert (long.settled, long.patience) == (1000, 1000)
+    assert (short.grace_steps, short.patience) == (50, 20)
+    assert (long.grace_steps, long.patience) == (1000, 1000)
 
 
 def test_a_resumed_guard_stops_at_the_same_step():

@@ -1,4 +1,4 @@
-"""Log of a run: CSV table, TensorBoard, progress bar."""
+"""Log of a run: CSV table, TensorBoard and progress bar."""
 
 from __future__ import annotations
 
@@ -13,66 +13,71 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from tqdm import tqdm
 
 from stellarfm.exceptions import PretrainingError
+from stellarfm.pretraining.callbacks.step_callback import StepCallback
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.step_table import StepTable
 
 __all__ = ["CSVLog", "Progress", "tensorboard_logger"]
 
 
-def tensorboard_logger(folder: Path, checkpoint: Path | None) -> Logger:
-    """Lightning's logger into ``tensorboard/`` of `folder`; it forgets steps later than the checkpoint's."""
+def tensorboard_logger(folder: Path, *, first_step: int) -> Logger:
+    """Return Lightning's logger into ``tensorboard/`` of `folder`; values from `first_step` on are replaced."""
     if find_spec("tensorboard") is None:
-        raise PretrainingError("no TensorBoard; `pip install stellarfm[tensorboard]`, or leave --tensorboard out")
-    purge = int(checkpoint.stem.partition("-")[2]) + 1 if checkpoint is not None else None
-    return TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge)
+        raise PretrainingError(
+            "tensorboard is not installed; install it with `pip install stellarfm[tensorboard]`, or set tensorboard to "
+            "False"
+        )
+    return TensorBoardLogger(folder, name="", version="tensorboard", purge_step=first_step)
 
 
-class CSVLog(Callback):
-    """One line of ``log.csv`` every so many steps.
+class CSVLog(StepCallback):
+    """Writes losses, monitors, learning rate and speed to ``log.csv`` every N steps.
 
-    Lines beyond the step from which a run continues are removed, so that the log tells one story.
+    Parameters
+    ----------
+    path : pathlib.Path
+        Path of the table.
+    every : int
+        Number of steps between rows.
+    batch_size : int
+        Number of images per step.
     """
 
-    def __init__(self, path: Path, *, every: int, images: int) -> None:
-        self.table = StepTable(path)
-        self.every = every
-        self.images = images
-        self.clock = (0, 0.0)
+    def __init__(self, path: Path, *, every: int, batch_size: int) -> None:
+        super().__init__(every=every, table=path)
+        self.batch_size = batch_size
+        self.last_row = (0, 0.0)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Cut the log to what the checkpoint knows."""
-        self.clock = (trainer.global_step, time.monotonic())
-        if trainer.is_global_zero:
-            self.table.cut(trainer.global_step)
+        """Remove the rows that will be written again, and start the clock."""
+        super().on_train_start(trainer, module)
+        self.last_row = (trainer.global_step, time.monotonic())
 
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Write a line, if it is time."""
-        assert isinstance(module, PretrainingModule)
-        step = trainer.global_step
-        if trainer.is_global_zero and (step % self.every == 0 or step == module.recipe.steps):
-            values = {name: float(value) for name, value in module.values.items()}
-            values |= {"learning_rate": self._rate(trainer), "images_per_second": self._speed(step)}
-            self.table.add({"step": step, **values})
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=step)
-
-    def _rate(self, trainer: Trainer) -> float:
-        return float(trainer.optimizers[0].param_groups[0]["lr"])
-
-    def _speed(self, step: int) -> float:
-        """Images a second since the last line."""
-        before, then = self.clock
-        self.clock = (step, time.monotonic())
-        return (step - before) * self.images / max(self.clock[1] - then, 1e-9)
+    def on_due_step(self, trainer: Trainer, module: PretrainingModule, batch: Any) -> None:
+        """Write a row."""
+        if not trainer.is_global_zero:
+            return
+        (step, clock), self.last_row = self.last_row, (trainer.global_step, time.monotonic())
+        images = (trainer.global_step - step) * self.batch_size
+        values = {name: float(value) for name, value in module.values.items()}
+        values["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values["images_per_second"] = images / max(self.last_row[1] - clock, 1e-9)
+        self.log_row(trainer, values)
 
 
 class Progress(Callback):
-    """A bar on the terminal; nothing anywhere else."""
+    """Progress bar over all steps, on a terminal only.
 
-    def __init__(self, *, images: int) -> None:
-        self.images = images
+    Lightning's `TQDMProgressBar` counts the batches of an epoch, whose number an endless loader does not have, starts
+    at zero when a run is resumed, and also writes to files.
+
+    Parameters
+    ----------
+    batch_size : int
+        Number of images per step.
+    """
+
+    def __init__(self, *, batch_size: int) -> None:
+        self.batch_size = batch_size
         self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -84,15 +89,15 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         assert isinstance(module, PretrainingModule)
         assert self.bar is not None
         self.bar.update()
         if not self.bar.disable and trainer.global_step % 10 == 0:
             rate = self.bar.format_dict["rate"] or 0.0
-            self.bar.set_postfix_str(f"loss {float(module.values['loss']):.3f}, {rate * self.images:.0f} images/s")
+            self.bar.set_postfix_str(f"loss {float(module.values['loss']):.3f}, {rate * self.batch_size:.0f} images/s")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Leave the line."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()

@@ -39,7 +39,7 @@ def test_a_dead_learning_rate(tmp_path, recipe):
         monitors={"settled": 3, "patience": 4},
     )
     with pytest.raises(
-        PretrainingError, match=r"step 8: nothing is learnt: .* is stuck at ln K = 2.77 .*learning_rate"
+        PretrainingError, match=r"step 8: nothing is learned: .* is stuck at ln K = 2.77 .*learning_rate"
     ):
         run(tmp_path / "run", dead)
     assert left(tmp_path / "run") == ([3], 3)
@@ -48,7 +48,7 @@ def test_a_dead_learning_rate(tmp_path, recipe):
 
 def test_constant_images(tmp_path, recipe):
     with pytest.raises(
-        PretrainingError, match=r"step 1: all images of a batch are the same.*no checkpoint was written"
+        PretrainingError, match=r"step 1: all images of a batch are identical.*no checkpoint was written"
     ):
         run(tmp_path / "run", recipe, dataset="grey")
     assert left(tmp_path / "run") == ([], None)
@@ -62,7 +62,7 @@ def test_collapsed_features(tmp_path, recipe):
 
 
 def test_images_that_are_nan(tmp_path, recipe):
-    with pytest.raises(PretrainingError, match="step 1: the images hold NaN .*loss is not finite"):
+    with pytest.raises(PretrainingError, match="step 1: the images contain NaN .*loss is not finite"):
         run(tmp_path / "run", recipe, dataset="darkness")
     assert not (tmp_path / "run/encoder.safetensors").exists()
 

@@ -145,7 +145,7 @@ def test_the_encoder_that_is_asked_is_the_teacher(tmp_path, recipe):
 
 
 def test_steps_between_probes():
-    with pytest.raises(PretrainingError, match="probe steps are 0; expected at least 1"):
+    with pytest.raises(PretrainingError, match="every of a probe is 0; expected at least 1 step"):
         Probe(ask=weight, every=0)
 
 

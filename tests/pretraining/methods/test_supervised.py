@@ -63,7 +63,7 @@ def test_unknown_labels_do_not_count():
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in module.head.parameters())
     other = labels.clone()
-    assert torch.equal(module.standardise(other).isfinite(), other.isfinite())
+    assert torch.equal(module.standardize(other).isfinite(), other.isfinite())
 
 
 def test_predictions_do_not_depend_on_the_orientation():
@@ -71,7 +71,7 @@ def test_predictions_do_not_depend_on_the_orientation():
     module = built(method).eval()
     method.losses(module, images, step=0, labels=labels)
     expected = method.predict(module, images)
-    for copy in (torch.rot90(images, 1, (2, 3)), images.flip(2), views.mirrored(images, 1)):
+    for copy in (torch.rot90(images, 1, (2, 3)), images.flip(2), views.flip_sign(images, 1)):
         torch.testing.assert_close(method.predict(module, copy), expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0
 
