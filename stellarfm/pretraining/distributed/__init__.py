@@ -1,8 +1,9 @@
 """Training on several devices: processes, collectives, sharded random numbers and sharded weights.
 
-A pretraining method needs the names exported here: it draws random numbers through `uniform` and `normal`, and looks at
-the samples of other devices through `all_gather` and the reductions. On several devices it then learns what it would
-learn on one. Start reading with `random` and `collectives`; `devices`, `process` and `sharding` serve the training loop.
+A pretraining method needs the names exported here: it draws random numbers through `uniform` and `normal`, and looks
+at the samples of other devices through `all_gather` and the reductions. On several devices it then learns what it
+would learn on one. Start reading with `random`, then `collectives`; `devices`, `process` and `sharding` serve the
+training loop.
 """
 
 from stellarfm.pretraining.distributed.collectives import (

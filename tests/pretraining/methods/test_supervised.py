@@ -150,6 +150,6 @@ def test_it_resumes_exactly(run_settings, tmp_path):
 
 
 def test_a_dataset_without_labels(run_settings, tmp_path):
-    with pytest.raises(PretrainingError, match="FlameDataset has none; take one with labels, e.g. mapset"):
+    with pytest.raises(PretrainingError, match="FlameDataset has none; use a dataset with labels, e.g. mapset"):
         pretrain(output=tmp_path / "run", recipe=run_settings.replace(dataset={}), dataset="flames")
     assert not (tmp_path / "run").exists()
