@@ -54,7 +54,7 @@ from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import new_file
-from stellarfm.pretraining.methods.augmentations import standardise
+from stellarfm.pretraining.methods.augmentations import standardize
 from stellarfm.pretraining.probe_curve import curve_record
 
 READOUTS = ("rings", "zooms")
@@ -198,7 +198,7 @@ def with_calibrated_batch_norms(encoder: Any) -> Any:
 @cache
 def flames() -> torch.Tensor:
     """Return standardized flames."""
-    return standardise(FlameDataset(size=64, seed=N_FLAMES).images(range(N_FLAMES), device="cpu"))
+    return standardize(FlameDataset(size=64, seed=N_FLAMES).images(range(N_FLAMES), device="cpu"))
 
 
 def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:

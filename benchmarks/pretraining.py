@@ -35,8 +35,7 @@ from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.pretraining.cost import HARDWARE, count_flops
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import load_recipe
+from stellarfm.pretraining.recipe import PLUGINS, load_recipe
 
 Row = dict[str, Any]
 LOOPS: dict[str, Callable[[Setting], Any]] = {
@@ -54,11 +53,8 @@ def setting_of(options: argparse.Namespace) -> Setting:
     recipe = load_recipe(options.config)
     method = {**recipe.method, "frozen_prototypes": 0.0}
     recipe = recipe.replace(method=method, workers=options.workers, batch_size=options.batch_size, render="workers")
-    usual = {"encoder": "dinov2-vit-tiny8", "dataset": "flames", **recipe.plugins}
-    names = plugin_names(
-        recipe, encoder=options.encoder or usual["encoder"], dataset=options.dataset or usual["dataset"]
-    )
-    return Setting.make(names, recipe, torch.device(options.device))
+    recipe = recipe.with_plugins(encoder=options.encoder, dataset=options.dataset)
+    return Setting.make(recipe, torch.device(options.device))
 
 
 def loop_names() -> list[str]:
@@ -151,7 +147,7 @@ def measure_memory(setting: Setting, name: str) -> None:
 
 def peak_fraction(setting: Setting, rows: list[Row]) -> Row:
     """Return the FLOP per image and, for a known GPU, the fraction of its peak performance that each loop reaches."""
-    flops = count_flops(setting.names, setting.recipe)
+    flops = count_flops(setting.recipe)
     found: Row = {"flops_an_image": flops}
     if setting.device.type == "cuda":
         card = torch.cuda.get_device_name().lower()
@@ -219,7 +215,11 @@ def main() -> None:
         used = {name: process_memory_of(name) for name in loops}
     rows = compare(setting, loops, rounds=rounds, steps=steps)
     found = {
-        "setting": {**setting.names, "config": options.config, "batch_size": setting.recipe.batch_size},
+        "setting": {
+            **{kind: setting.recipe.plugin(kind) for kind in PLUGINS},
+            "config": options.config,
+            "batch_size": setting.recipe.batch_size,
+        },
         "machine": describe_machine(setting),
         "turns": rows,
         "ratios": ratios(rows),

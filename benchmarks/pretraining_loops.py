@@ -15,13 +15,12 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from stellarfm.contracts import PretrainingDataset
-from stellarfm.pretraining.callbacks.collapse import Watch
-from stellarfm.pretraining.collapse import Guard, Limits
+from stellarfm.pretraining.callbacks.collapse import CollapseCallback
+from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.data import Batches
-from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.distributed.devices import silenced_loggers
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, make_dataset, make_encoder, make_method
 
 WARM_UP = 2
 #: Number of images that are rendered; the cost of a step does not depend on them.
@@ -46,21 +45,20 @@ class Setting:
     """Setting common to all loops."""
 
     recipe: Recipe
-    names: dict[str, str]
     images: np.ndarray
     device: torch.device
 
     @classmethod
-    def make(cls, names: dict[str, str], recipe: Recipe, device: torch.device) -> Setting:
+    def make(cls, recipe: Recipe, device: torch.device) -> Setting:
         """Render a few images and repeat them until there are enough for a batch."""
-        dataset = make_dataset(names, recipe)
+        dataset = make_dataset(recipe)
         images = np.stack([dataset.image(index) for index in range(min(RENDERED, recipe.batch_size))])
-        return cls(recipe, names, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
+        return cls(recipe, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
 
     def module(self) -> PretrainingModule:
         """Return the module of a run, with the same initial weights for all loops."""
         torch.manual_seed(0)
-        encoder, method = make_encoder(self.names, self.recipe), make_method(self.names, self.recipe)
+        encoder, method = make_encoder(self.recipe), make_method(self.recipe)
         batches = Batches(InMemoryDataset(self.images), self.recipe)
         return PretrainingModule(method=method, encoder=encoder, recipe=self.recipe, batches=batches)
 
@@ -102,16 +100,20 @@ class StellarfmLoop:
     def seconds(self, steps: int) -> float:
         """Return the seconds per step."""
         recipe, clock = self.setting.recipe, Clock(self.setting)
-        guard = Guard(
-            Limits(), steps=recipe.steps, warmup_steps=recipe.warmup_steps, images=recipe.batch_size, prototypes=None
+        detector = CollapseDetector(
+            CollapseLimits(),
+            steps=recipe.steps,
+            warmup_steps=recipe.warmup_steps,
+            images=recipe.batch_size,
+            prototypes=None,
         )
-        with silent():
+        with silenced_loggers():
             trainer = Trainer(
                 max_steps=steps + WARM_UP,
                 accelerator="gpu" if self.setting.device.type == "cuda" else "cpu",
                 devices=1,
                 precision=recipe.precision,  # type: ignore[arg-type]
-                callbacks=[Watch(guard, Path("no-checkpoints"), every=recipe.log_steps), clock],
+                callbacks=[CollapseCallback(detector, Path("no-checkpoints"), every=recipe.log_steps), clock],
                 logger=False,
                 use_distributed_sampler=False,
                 enable_checkpointing=False,
@@ -182,7 +184,7 @@ class LightlyLoop(TimedLoop):
         from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 
         self.setting = setting
-        self.options: Any = make_method(setting.names, setting.recipe)
+        self.options: Any = make_method(setting.recipe)
         torch.manual_seed(0)
         self.student = self._branch()
         self.teacher = self._branch().requires_grad_(False).eval()
@@ -198,7 +200,7 @@ class LightlyLoop(TimedLoop):
         """Return a timm transformer in the wrapper of lightly, with two heads of lightly."""
         from lightly.models.modules import DINOProjectionHead, MaskedVisionTransformerTIMM
 
-        encoder: Any = make_encoder(self.setting.names, self.setting.recipe)
+        encoder: Any = make_encoder(self.setting.recipe)
         self.side = self.options.global_crop.size // encoder.patch_size
         for block in encoder.backbone.blocks:
             block.attn.fused_attn = True  # timm's default

@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 from stellarfm import registry
-from stellarfm.pretraining.plugins import plugin_names
 from stellarfm.pretraining.recipe import load_recipe
 
 RECIPES = ("large16-336", "nano8-64")
@@ -26,7 +25,7 @@ def setting(name, key):
             "warmup": recipe.warmup_steps / recipe.steps,
         }
         return derived[option] if option in derived else getattr(recipe, option)
-    plugin = registry.get(f"{table}s", plugin_names(recipe)[table])
+    plugin = registry.get(f"{table}s", recipe.plugin(table))
     given = getattr(recipe, table)
     value = given[option] if option in given else registry.options(plugin)[option].default
     return getattr(plugin, option, None) if value is None else value

@@ -11,7 +11,6 @@ from sphinx.util.docutils import SphinxDirective
 from stellarfm.cli.main import build_parser
 from stellarfm.inference.masses.flags import flag_table
 from stellarfm.pretraining.cost import HARDWARE, cost_of
-from stellarfm.pretraining.plugins import plugin_names
 from stellarfm.pretraining.recipe import load_recipe, recipe_names
 
 
@@ -40,9 +39,7 @@ class PretrainingCosts(SphinxDirective):
 def cost_rows():
     """Yield the cells of the row of each recipe."""
     for name in recipe_names():
-        recipe = load_recipe(name)
-        names = plugin_names(recipe, **({} if recipe.plugins else {"encoder": "dinov2-vit-tiny8", "dataset": "flames"}))
-        cost = cost_of(names, recipe)
+        cost = cost_of(load_recipe(name))
         device = "h200" if cost.hours(HARDWARE["h200"]) > 1 / 60 else "cpu-core"
         spent = cost.hours(HARDWARE[device]), cost.energy(HARDWARE[device])
         numbers = (f"{cost.flops:.3g}", f"{cost.images:,}", f"{cost.total:.3g}")

@@ -22,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "pretrain",
         help="train an encoder without labels",
         description="Train an encoder without labels (or with labels, for a supervised method). "
-        "Options override the recipe.",
+        "Options override the recipe. Exit codes: 0, also after --max-hours; 143 after SIGTERM and 130 after SIGINT, "
+        "both with a checkpoint from which --resume continues; 1 for an error.",
     )
     p.add_argument("--config", help="recipe: TOML file, or name of a bundled one, e.g. small8-64")
     p.add_argument("--encoder", help="encoder plugin, e.g. dinov2-vit-tiny8 (default: from the recipe)")
@@ -71,10 +72,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the recipe; print its cost, or train and report the path of the encoder."""
+    """Read the recipe; print its cost, or train and print the path of the encoder."""
     recipe = _recipe(args)
     if args.cost is not None:
-        _print_cost(args, recipe)
+        from stellarfm.pretraining.cost import cost_of
+
+        print(cost_of(recipe).describe(args.cost, utilisation=args.utilisation))
     elif args.output is None:
         args.usage_error("the following arguments are required: --output/-o")
     else:
@@ -82,11 +85,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    """Return the recipe with the settings that override it."""
+    """Return the recipe with all options that override it."""
     from stellarfm.pretraining.recipe import Recipe, load_recipe, with_settings
 
     recipe = with_settings(load_recipe(args.config) if args.config else Recipe(), args.settings)
-    return recipe.replace(
+    return recipe.with_plugins(encoder=args.encoder, dataset=args.dataset, method=args.method).replace(
         steps=args.steps,
         batch_size=args.batch_size,
         size=args.size,
@@ -99,24 +102,14 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
-def _print_cost(args: argparse.Namespace, recipe: Recipe) -> None:
-    from stellarfm.pretraining.cost import cost_of
-    from stellarfm.pretraining.plugins import plugin_names
-
-    names = plugin_names(recipe, encoder=args.encoder, dataset=args.dataset or "none", method=args.method)
-    print(cost_of(names, recipe).describe(args.cost, utilisation=args.utilisation))
-
-
 def _train(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Train, and print the path of the encoder."""
     from stellarfm.pretraining.training import pretrain
 
     path = pretrain(
-        encoder=args.encoder,
-        dataset=args.dataset,
-        method=args.method,
         output=args.output,
         recipe=recipe,
-        init=_weights(args.init),
+        init=args.init,
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
@@ -124,12 +117,12 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> None:
         probe=_probe(args.probe, args.probe_steps, recipe),
         progress=not args.quiet,
     )
-    if os.environ.get("RANK", "0") == "0":  # torchrun starts several processes; one reports
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts many processes; one prints
         say(f"wrote {path}", args)
 
 
 def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe | None:
-    """Return the probe for R2 of log mass on map sets; None without map sets (so that astropy is not needed)."""
+    """Return a probe of log mass on map sets; None without map sets (and then astropy is not imported)."""
     from stellarfm.exceptions import PretrainingError
 
     if paths is None and steps is not None:
@@ -143,12 +136,3 @@ def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
     every = recipe.checkpoint_steps if steps is None else steps
     return Probe(ask=masses, every=every, about=masses.about, check=masses.check)
-
-
-def _weights(choice: str | None) -> Path | None:
-    """Return the file of the initial weights."""
-    if choice == "bundled":
-        from stellarfm.inference.model_directory import BUNDLED, WEIGHTS
-
-        return BUNDLED / WEIGHTS
-    return Path(choice) if choice else None

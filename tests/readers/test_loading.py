@@ -213,7 +213,7 @@ def test_third_parties_cannot_capture_files_of_core_readers(acme, field, windows
 
 def test_a_second_reader_of_a_core_name_is_an_error(acme, field):
     acme(fits="Greedy")
-    with pytest.raises(DuplicatePluginError, match="'fits' is offered by acme==1.2 and stellarfm==.*; uninstall one"):
+    with pytest.raises(DuplicatePluginError, match="'fits' is provided by acme==1.2 and stellarfm==.*; uninstall one"):
         read_maps(field)
 
 

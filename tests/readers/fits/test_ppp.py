@@ -131,7 +131,7 @@ def test_one_velocity_can_be_projected_along_it_only(files):
     places = [[0.5, 0.4, 0.3]] * u.pc
     assert len(project(snapshot, positions=places, width="0.2 pc", pixels=2, axes="z")) == 1
     for wrong in ({"axes": "xz"}, {"directions": 2}):
-        with pytest.raises(SnapshotError, match="velocity along z only; project it with axes 'z'"):
+        with pytest.raises(SnapshotError, match="velocities along z only; pass axes='z'"):
             project(snapshot, positions=places, width="0.2 pc", pixels=2, **wrong)
 
 

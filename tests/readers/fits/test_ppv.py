@@ -134,7 +134,7 @@ def test_a_frequency_axis_needs_the_rest_frequency(cube, spectra, tmp_path):
         ({}, {"column_per_intensity": "2e20 cm-2"}, UnitsError, "'2e20 cm-2' times K km / s is not a column density"),
         ({}, {"column_per_intensity": "a lot"}, UnitsError, "'a lot' is not a number with a unit"),
         ({}, {"column_per_intensity": "2e5 cm-2/(K km/s)"}, UnitsError, "median hydrogen column density"),
-        ({}, {"column_species": "CO"}, UnitsError, "needs its abundance"),
+        ({}, {"column_species": "CO"}, UnitsError, "needs the abundance"),
         ({"BUNIT": None}, {}, UnitsError, r"BUNIT is missing.*brightness_unit="),
         ({"BUNIT": "kelvins?"}, {}, UnitsError, r"'kelvins\?' is not a unit.*brightness_unit"),
         ({"BUNIT": "Jy/beam"}, {}, UnitsError, "is not a column density"),

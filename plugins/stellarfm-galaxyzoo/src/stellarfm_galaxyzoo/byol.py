@@ -14,8 +14,8 @@ from torch.nn import functional
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.diagnostics import effective_rank, feature_spread
-from stellarfm.pretraining.distributed.collectives import gather, mean, place
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_mean, rank_and_world_size
+from stellarfm.pretraining.optimization import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.heads import VoteHead, mlp
@@ -256,8 +256,8 @@ class ByolHybrid(PretrainingMethod):
         votes = torch.nan_to_num(labels, nan=0.0)
         index = torch.tensor(self.question_of, device=votes.device)
         losses = dirichlet_multinomial_loss(concentrations, votes, index)
-        voted = mean({"n": (votes.sum(dim=1) > 0).sum().float()})["n"]
-        return losses.sum() / voted.clamp(min=1.0 / place()[1])
+        voted = all_reduce_mean({"n": (votes.sum(dim=1) > 0).sum().float()})["n"]
+        return losses.sum() / voted.clamp(min=1.0 / rank_and_world_size()[1])
 
     def _total(self, parts: dict[str, torch.Tensor], features: torch.Tensor, step: int) -> torch.Tensor:
         """Return the sum that is minimized, and add the weight of the supervised part to `parts`."""
@@ -265,7 +265,7 @@ class ByolHybrid(PretrainingMethod):
             return parts["contrastive"] if self.contrastive else features.sum() * 0.0
         if not self.contrastive:
             return self.supervised_weight * parts["supervised"]
-        means = mean({name: value.detach() for name, value in parts.items()})
+        means = all_reduce_mean({name: value.detach() for name, value in parts.items()})
         parts["weight"] = hybrid_weight(
             means["contrastive"],
             means["supervised"],
@@ -279,7 +279,7 @@ class ByolHybrid(PretrainingMethod):
         """Return diagnostics of collapse; none for a supervised run, which may use few dimensions without collapse."""
         if not self.contrastive:
             return {}
-        features = gather(features.detach())
+        features = all_gather(features.detach())
         return {"spread": feature_spread(features), "rank": effective_rank(features)}
 
     def encoder(self, module: nn.Module) -> Encoder:

@@ -14,7 +14,7 @@ from torch import nn
 from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.optimization import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.dirichlet_calibration import Calibration

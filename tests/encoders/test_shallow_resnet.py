@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stellarfm.encoders.shallow import ShallowResNet
+from stellarfm.encoders.resnet import ShallowResNet
 
 
 @pytest.fixture(scope="module")
