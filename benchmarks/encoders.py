@@ -47,11 +47,11 @@ from stellarfm.evaluation.benchmark import subsample_windows
 from stellarfm.evaluation.mass_probe import rounded_scales
 from stellarfm.evaluation.metrics import r2_difference, score
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
-from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.fractals.datasets import FlameDataset
 from stellarfm.inference import MassRegressor, Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.radial_profiles import image_profiles
+from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import new_file
 from stellarfm.pretraining.methods.augmentations import standardize
@@ -176,7 +176,7 @@ def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str
     """Yield each source of features with one factory per seed, so that one encoder at a time is in memory."""
     for source, _, makers in sources_of_encoders(windows, options):
         yield source, [lambda make=make: encoder_features(make(), windows) for make in makers]
-    statistics = radial_statistics(windows.mapset)
+    statistics = window_statistics(windows.mapset)
     yield "hand-made statistics", [lambda: lambda scaler: {"": statistics}]
     yield "radial profiles", [lambda: lambda scaler: {"": image_profiles(scaler.transform(windows.mapset))}]
 

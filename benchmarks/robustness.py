@@ -43,8 +43,8 @@ from encoders import (
 from results_file import write_results
 from scipy.ndimage import gaussian_filter
 
-from stellarfm.evaluation.statistics import radial_statistics
 from stellarfm.inference.encoding.radial_profiles import image_profiles
+from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.maps import MapScaler, MapSet
 
 #: Standard deviation of the beam in pixels, of the noise in dex and in km/s.
@@ -94,7 +94,7 @@ DEGRADATIONS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: cl
 def encoder_free_features() -> dict[str, Read]:
     """Return the features that need no encoder."""
     return {
-        "hand-made statistics": lambda mapset, scaler: {"": radial_statistics(mapset)},
+        "hand-made statistics": lambda mapset, scaler: {"": window_statistics(mapset)},
         "radial profiles": lambda mapset, scaler: {"": image_profiles(scaler.transform(mapset))},
     }
 

@@ -27,6 +27,7 @@ __all__ = [
     "Encoder",
     "Features",
     "LabelledDataset",
+    "MassHead",
     "PretrainingDataset",
     "PretrainingMethod",
     "SimulationReader",
@@ -287,6 +288,59 @@ class PretrainingMethod(ABC):
         """Update the module after each optimizer step (moving averages)."""
 
 
+class MassHead(ABC):
+    """Predicts log10 mass [solMass] from feature vectors; a scikit-learn estimator.
+
+    An implementation inherits `sklearn.base.BaseEstimator` as well: its constructor takes keyword-only options of plain
+    JSON types and only stores them, and `fit` sets attributes that end in an underscore. Distributions and intervals
+    are not its task: `stellarfm.inference.masses.calibrated_head.CalibratedHead` adds them by cross-fitting.
+    """
+
+    @abstractmethod
+    def fit(
+        self,
+        features: np.ndarray,
+        log_mass: np.ndarray,
+        *,
+        stars: np.ndarray | None = None,
+        blocks: Sequence[int] | None = None,
+    ) -> MassHead:
+        """Learn from N reference windows and return self.
+
+        Parameters
+        ----------
+        features : ndarray
+            Finite feature vectors, shape (N, D).
+        log_mass : ndarray
+            log10 of the masses in solMass, shape (N,).
+        stars : ndarray, optional
+            Star of each window, shape (N,); by default every window is a star of its own.
+        blocks : sequence of int, optional
+            Lengths of the parts of a feature vector, for heads that scale parts separately; by default one part.
+
+        Raises
+        ------
+        stellarfm.exceptions.ModelError
+            If lengths differ, a value is not finite, or an option is invalid.
+        """
+
+    @abstractmethod
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return predicted log10 masses of feature vectors (Q, D), shape (Q,)."""
+
+    @abstractmethod
+    def weights(self, features: np.ndarray) -> np.ndarray:
+        """Return the weights of the N reference windows for feature vectors (Q, D), shape (Q, N); rows sum to 1."""
+
+    @abstractmethod
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the fitted state as arrays of numbers, by name."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> MassHead:
+        """Set the fitted state from `to_arrays` and return self; nothing is fitted again."""
+
+
 class SimulationReader(ABC):
     """Reader of one family of simulation files; it never projects.
 
@@ -344,6 +398,7 @@ CONTRACTS: dict[str, type] = {
     "stellarfm.commands": Command,
     "stellarfm.encoders": Encoder,
     "stellarfm.datasets": PretrainingDataset,
+    "stellarfm.heads": MassHead,
     "stellarfm.methods": PretrainingMethod,
     "stellarfm.readers": SimulationReader,
 }

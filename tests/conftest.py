@@ -174,7 +174,7 @@ def tiny_encoder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def fitted_model(cloud, tiny_encoder):
     """A model of a small random encoder on two small clouds."""
-    from stellarfm.inference import MassRegressor, Readout, StellarModel
+    from stellarfm.inference import KNNHead, Readout, StellarModel
     from stellarfm.maps import MapSet
 
     windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
@@ -182,7 +182,7 @@ def fitted_model(cloud, tiny_encoder):
         windows,
         encoder=tiny_encoder,
         readout=Readout(),
-        regressor=MassRegressor(n_components=8, n_neighbors=3),
+        head=KNNHead(n_components=8, n_neighbors=3, vote_by="star"),
         calibration_by="star",
     )
 

@@ -10,7 +10,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["add_output_options", "existing_file", "log_to_stderr", "name_options", "option_names", "say"]
+__all__ = [
+    "PRESETS",
+    "add_model_options",
+    "add_output_options",
+    "existing_file",
+    "log_to_stderr",
+    "name_options",
+    "option_names",
+    "say",
+]
+
+#: Published methods whose models come with the package; the keys of `stellarfm.inference.model_directory.PRESETS`.
+PRESETS = ("hirashima2025",)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model`` and ``--preset``, which exclude each other."""
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--model", metavar="DIR", help="output of fit (default: the bundled model)")
+    choice.add_argument("--preset", choices=PRESETS, dest="model", help="the bundled model of a published method")
 
 
 def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True) -> None:

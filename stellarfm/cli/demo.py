@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.common import add_model_options, add_output_options, say
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Estimate the masses of the stars in a simulated field that the bundled model never saw, print "
         "them next to the true ones, and segment the field.",
     )
-    p.add_argument("--model", type=Path, metavar="DIR", help="model directory (default: the bundled model)")
+    add_model_options(p)
     files = f"directory for masses.fits, segments.fits and overview.png (default: {OUTPUT})"
     add_output_options(p, what=files, required=False)
     p.set_defaults(run=run, output=OUTPUT)

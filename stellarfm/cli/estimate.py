@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.common import add_model_options, add_output_options, say
 from stellarfm.cli.map_options import add_field_options, field_paths, read_field
 
 if TYPE_CHECKING:
@@ -26,7 +26,30 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--sources", type=Path, metavar="TABLE", help="positions of the stars, in place of a table in the field"
     )
-    p.add_argument("--model", type=Path, metavar="DIR", help="output of fit (default: the bundled model)")
+    add_model_options(p)
+    p.add_argument(
+        "--depth",
+        default="auto",
+        choices=("auto", "cube", "field"),
+        help="gas in the windows: a cube around the star, or the whole line of sight (default: auto, by the input)",
+    )
+    p.add_argument(
+        "--prior",
+        default="reference",
+        metavar="NAME|TABLE",
+        help="mass function: reference, flat, kroupa, chabrier, or a table with mass and pdf, or masses (default: "
+        "reference, the stars that the model was fitted to)",
+    )
+    p.add_argument("--refuse", action="store_true", help="leave out masses of windows unlike the reference set")
+    p.add_argument("--quantiles", type=float, nargs="+", default=(), metavar="P", help="more quantiles: 0.05 0.5 0.95")
+    p.add_argument("--samples", type=int, default=0, metavar="N", help="draws from each distribution (default: 0)")
+    p.add_argument(
+        "--analogues",
+        nargs="?",
+        const=True,
+        metavar="TABLE",
+        help="also write the most similar reference stars: an extension ANALOGUES of a FITS output, or another table",
+    )
     p.add_argument(
         "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows with less data (default: 0.8)"
     )
@@ -42,13 +65,40 @@ def run(args: argparse.Namespace) -> None:
     from stellarfm.readers import read_sources
 
     check_masses_path(args.output, overwrite=args.overwrite)
+    analogues_path = _analogues_path(args)
     maps, sources = read_field(args)
     if args.sources is not None:
         sources = read_sources(args.sources)
-    table = StellarModel.load(args.model).estimate(maps, sources=sources, min_coverage=args.min_coverage)
+    model = StellarModel.load(args.model)
+    table = model.estimate(
+        maps,
+        sources=sources,
+        depth=args.depth,
+        prior=args.prior,
+        refuse=args.refuse,
+        quantiles=args.quantiles,
+        samples=args.samples,
+        min_coverage=args.min_coverage,
+    )
     record_inputs(table.meta, [*field_paths(args), *([args.sources] if args.sources else [])])
-    write_masses(table, args.output, overwrite=args.overwrite)
+    analogues = model.analogues(maps, sources=sources) if args.analogues else None
+    if analogues is not None and analogues_path is not None:
+        write_masses(analogues, analogues_path, overwrite=args.overwrite)
+        analogues = None
+    write_masses(table, args.output, analogues=analogues, overwrite=args.overwrite)
     say(_summary(table, args), args)
+
+
+def _analogues_path(args: argparse.Namespace) -> Path | None:
+    """Return the file for the analogues, or None if they go into the output."""
+    from stellarfm.exceptions import MapError
+    from stellarfm.inference.masses.mass_table import check_masses_path
+
+    if isinstance(args.analogues, str):
+        return check_masses_path(args.analogues, overwrite=args.overwrite)
+    if args.analogues and args.output.suffix.lower() != ".fits":
+        raise MapError(f"{args.output.name} cannot hold a second table; give a file: --analogues TABLE")
+    return None
 
 
 def _summary(table: QTable, args: argparse.Namespace) -> str:
@@ -61,4 +111,7 @@ def _summary(table: QTable, args: argparse.Namespace) -> str:
     raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     known = int(np.isfinite(table["mass"].value).sum())
     kind = table.meta["label_kind"]
-    return f"wrote {args.output}: {kind} masses of {known} of {len(table)} stars; flags: {raised or 'none'}"
+    return (
+        f"wrote {args.output}: {kind} masses of {known} of {len(table)} stars; depth {table.meta['depth_class']}; "
+        f"prior {table.meta['prior']}; flags: {raised or 'none'}"
+    )

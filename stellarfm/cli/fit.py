@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stellarfm.cli.common import add_output_options, existing_file, say
+from stellarfm.cli.common import PRESETS, add_output_options, existing_file, say
 
 if TYPE_CHECKING:
     from stellarfm.inference import StellarModel
@@ -21,42 +22,26 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="fit a model to windows of stars of known mass",
         description="Fit a model: masses from the features of a frozen encoder, intervals calibrated by star.",
     )
-    p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind")
+    p.add_argument(
+        "maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind, of one or several depths"
+    )
+    p.add_argument("--preset", choices=PRESETS, help="encoder, readout and head of a published method")
     p.add_argument(
         "--encoder",
-        default="bundled",
-        metavar="NAME|DIR",
-        help="output of pretrain, model, or plugin with random weights (default: the bundled encoder)",
+        metavar="NAME|DIR|none",
+        help="output of pretrain, a model, or a plugin (random weights); default: that of the bundled model",
     )
     p.add_argument(
-        "--pooling",
+        "--readout",
         nargs="+",
-        choices=("class", "mean", "rings", "zooms", "profiles"),
-        help="parts of the readout (default: zooms profiles, as in the bundled model)",
-    )
-    p.add_argument(
-        "--weights",
-        dest="block_weights",
-        type=float,
-        nargs="+",
-        metavar="W",
-        help="weight of each part of the readout (default: 1 each)",
+        choices=("class", "mean", "rings", "zooms", "profiles", "statistics"),
+        help="features of a window, of one or several kinds (default: statistics)",
     )
     p.add_argument("--symmetries", action="store_true", help="average features over rotations and flips of a window")
+    p.add_argument("--head", metavar="NAME", help="head that predicts the mass: forest, svr, knn (default: forest)")
     p.add_argument(
-        "--neighbours",
-        choices=("windows", "stars"),
-        help="voters of the head `neighbours` (default: stars)",
+        "--head-option", action="append", default=[], metavar="KEY=VALUE", help="option of the head; repeatable"
     )
-    p.add_argument("--k", dest="n_neighbors", type=int, metavar="K", help="number of neighbors (default: 20)")
-    p.add_argument(
-        "--components",
-        dest="n_components",
-        type=int,
-        metavar="P",
-        help="principal components of each part, at most (default: 24)",
-    )
-    p.add_argument("--head", choices=("neighbours", "kernel"), help="predictor of the mass (default: kernel)")
     p.add_argument(
         "--calibration-by",
         default="star",
@@ -69,35 +54,62 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the map sets, fit the model and save it."""
-    from stellarfm.inference import Readout, StellarModel
-    from stellarfm.inference.encoding.features import DEFAULT_POOLING
-    from stellarfm.inference.masses.mass_head import default_regressor
+    """Read the map sets, fit, save."""
+    from stellarfm.inference import StellarModel
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
-    mapset = MapSet.concatenate([MapSet.read(existing_file(path)) for path in args.maps])
-    readout = Readout(pooling=args.pooling or DEFAULT_POOLING, symmetries=args.symmetries)
-    names = ("n_components", "n_neighbors", "neighbours", "block_weights", "head")
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    regressor = default_regressor().set_params(**given)
-    model = StellarModel.fit(
-        mapset,
-        encoder=args.encoder,
-        readout=readout,
-        regressor=regressor,
-        calibration_by=args.calibration_by,
-        seed=args.seed,
-    )
+    parts = _parts(args)
+    mapsets = [MapSet.read(existing_file(path)) for path in args.maps]
+    model = StellarModel.fit(mapsets, calibration_by=args.calibration_by, seed=args.seed, **parts)
     model.save(args.output, overwrite=args.overwrite)
     say(_summary(model, args), args)
 
 
+def _parts(args: argparse.Namespace) -> dict[str, Any]:
+    """Return encoder, readout and head, as `StellarModel.fit` takes them."""
+    from stellarfm import registry
+    from stellarfm.inference.encoding.features import DEFAULT_POOLING, Readout
+    from stellarfm.inference.masses.calibrated_head import DEFAULT_HEAD
+    from stellarfm.inference.presets import preset_options
+
+    parts: dict[str, Any] = preset_options(args.preset) if args.preset else {}
+    if args.encoder is not None:
+        parts["encoder"] = None if args.encoder == "none" else args.encoder
+    if args.readout or args.symmetries or not args.preset:
+        pooling = args.readout or (parts["readout"].pooling if args.preset else DEFAULT_POOLING)
+        parts["readout"] = Readout(pooling=pooling, symmetries=args.symmetries)
+    if args.head or args.head_option or not args.preset:
+        name = args.head or ("knn" if args.preset else DEFAULT_HEAD)
+        parts["head"] = registry.create("heads", name, **_head_options(args.head_option))
+    return parts
+
+
+def _head_options(pairs: list[str]) -> dict[str, Any]:
+    """Return the options KEY=VALUE; values are JSON, or text."""
+    from stellarfm.exceptions import ModelError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ModelError(f"--head-option {pair!r}; expected KEY=VALUE")
+        try:
+            options[key.strip().replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[key.strip().replace("-", "_")] = value
+    return options
+
+
 def _summary(model: StellarModel, args: argparse.Namespace) -> str:
-    """One line on what was made."""
-    score, reference = model.head.cross_validation, model.head.summary()
+    """Return one line on the new model."""
+    reference = model.head.summary()
+    scores = "; ".join(
+        f"{name}: R2 of log mass {score['r2']:.2f}, RMSE {score['rmse_dex']:.2f} dex"
+        for name, score in model.head.cross_validation.items()
+    )
     return (
         f"wrote {args.output}: {reference['windows']} windows of {reference['stars']} stars; "
-        f"held out by {args.calibration_by}: R2 of log mass {score['r2']:.2f}, RMSE {score['rmse_dex']:.2f} dex"
+        f"held out by {args.calibration_by}: {scores}"
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_output_options, say
+from stellarfm.cli.common import add_model_options, add_output_options, say
 from stellarfm.cli.map_options import add_field_options, field_paths, read_field
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar='"0.002 pc"',
         help="side of a pixel (default: that of the model, finer for small fields)",
     )
-    p.add_argument("--model", type=Path, metavar="DIR", help="output of fit (default: the bundled model)")
+    add_model_options(p)
     p.add_argument("--seed", type=int, default=0, help="seed of the clustering (default: 0)")
     add_output_options(p, what="segmentation (FITS)")
     p.set_defaults(run=run)

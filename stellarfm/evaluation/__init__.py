@@ -9,7 +9,6 @@ from stellarfm.evaluation.benchmark import Benchmark, benchmark_model, held_out_
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.evaluation.scores import compare, score_table
 from stellarfm.evaluation.splits import check_disjoint, folds, split
-from stellarfm.evaluation.statistics import radial_statistics
 
 __all__ = [
     "Benchmark",
@@ -19,7 +18,6 @@ __all__ = [
     "folds",
     "held_out_masses",
     "model_card",
-    "radial_statistics",
     "report",
     "run_benchmark",
     "score_table",

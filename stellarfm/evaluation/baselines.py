@@ -1,7 +1,7 @@
 """Methods that predict masses, and the baselines that a model is compared with.
 
-A method has two stages, both fitted to training windows alone: features (with a scaler, for instance), and a regressor
-from features to masses. A benchmark refits both in every fold, so that no information on a held-out star leaks.
+A method has two stages, both fitted to training windows alone: features (with a scaler, for instance), and a head from
+features to log mass. A benchmark refits both in every fold, so that no information on a held-out star leaks.
 """
 
 from __future__ import annotations
@@ -14,36 +14,37 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from stellarfm.evaluation.statistics import radial_statistics
-from stellarfm.inference.encoding.features import Readout
+from stellarfm.inference.encoding.embedding import Embedder
+from stellarfm.inference.encoding.features import STATISTICS
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.regression import MassPrediction, MassRegressor
-from stellarfm.maps import MapScaler
+from stellarfm.inference.encoding.statistics import window_statistics
+from stellarfm.inference.masses.heads.forest import ForestHead
 
 if TYPE_CHECKING:
-    from stellarfm.contracts import Encoder
+    from stellarfm.contracts import MassHead
     from stellarfm.maps import MapSet
 
 __all__ = [
-    "EncoderFeatures",
+    "EmbedderFeatures",
     "LogMassRegressor",
     "Method",
     "NoFeatures",
-    "RadialStatistics",
+    "Statistics",
     "default_methods",
     "encoder_baselines",
     "mean_of_training",
     "statistics_boosting",
+    "statistics_forest",
 ]
 
 
-class LogMassRegressor(RegressorMixin, BaseEstimator):
-    """Scikit-learn regressor of log10 mass with the interface of `MassRegressor`.
+class LogMassRegressor(BaseEstimator):
+    """Scikit-learn regressor with the methods of a `stellarfm.contracts.MassHead` that a benchmark uses.
 
     Parameters
     ----------
     regressor : sklearn regressor
-        Regressor that is cloned at each fit.
+        Regressor of log10 mass that is cloned at each fit.
 
     Attributes
     ----------
@@ -54,19 +55,16 @@ class LogMassRegressor(RegressorMixin, BaseEstimator):
     def __init__(self, regressor: RegressorMixin) -> None:
         self.regressor = regressor
 
-    def fit(self, X: np.ndarray, mass: np.ndarray, *, stars: np.ndarray | None = None) -> LogMassRegressor:
-        """Fit to features (N, D) and masses (N,) in solMass; `stars` is ignored."""
-        self.regressor_ = clone(self.regressor).fit(X, np.log10(mass))
+    def fit(
+        self, features: np.ndarray, log_mass: np.ndarray, *, stars: object = None, blocks: object = None
+    ) -> LogMassRegressor:
+        """Fit to features (N, D) and log10 masses (N,) in solMass; `stars` and `blocks` are ignored."""
+        self.regressor_ = clone(self.regressor).fit(features, log_mass)
         return self
 
-    def predict_log_mass(self, X: np.ndarray) -> MassPrediction:
-        """Return the predicted log10 mass of each row; spread and distance are zero."""
-        value = self.regressor_.predict(X)
-        return MassPrediction(value, np.zeros_like(value), np.zeros_like(value))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return masses in solMass, shape (Q,)."""
-        return 10 ** self.predict_log_mass(X).value
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return predicted log10 masses, shape (Q,)."""
+        return self.regressor_.predict(features)
 
 
 class NoFeatures:
@@ -81,41 +79,34 @@ class NoFeatures:
         return np.zeros((len(windows), 1))
 
 
-class RadialStatistics(NoFeatures):
-    """Hand-made radial statistics; nothing is fitted."""
+class Statistics(NoFeatures):
+    """Hand-made statistics of the gas in rings around the star; nothing is fitted."""
 
     def transform(self, windows: MapSet) -> np.ndarray:
-        """Return the statistics of `radial_statistics`, shape (N, 36)."""
-        return radial_statistics(windows)
+        """Return the statistics of `window_statistics`, shape (N, 121)."""
+        return window_statistics(windows)
 
 
-class EncoderFeatures:
-    """Features of a frozen encoder behind a scaler that is fitted to the training windows.
+class EmbedderFeatures:
+    """Features of an embedder whose scaler is fitted to the training windows.
 
     Parameters
     ----------
-    encoder : Encoder
-        Frozen encoder.
-    scaler : MapScaler
-        Scaler whose options are used; it is fitted again.
-    readout : Readout
-        Pooling of encoder output into one vector per window.
+    embedder : Embedder
+        Encoder, scaler and readout; the scaler is fitted again.
     """
 
-    def __init__(self, encoder: Encoder, *, scaler: MapScaler, readout: Readout) -> None:
-        self.encoder = encoder
-        self.scaler = scaler
-        self.readout = readout
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
 
-    def fit(self, windows: MapSet) -> EncoderFeatures:
+    def fit(self, windows: MapSet) -> EmbedderFeatures:
         """Fit the scaler to windows."""
-        references = {name: getattr(self.scaler, name) for name in ("column_reference", "dispersion_reference")}
-        self.scaler_ = MapScaler(**references, clip=self.scaler.clip).fit(windows)
+        self.embedder_ = self.embedder.fit(windows)
         return self
 
     def transform(self, windows: MapSet) -> np.ndarray:
         """Return features, shape (N, D)."""
-        return self.readout.extract(self.encoder, self.scaler_.transform(windows))
+        return self.embedder_.features(windows)
 
 
 @dataclass(frozen=True)
@@ -126,18 +117,21 @@ class Method:
     ----------
     name : str
         Name in tables.
-    features : NoFeatures or EncoderFeatures
+    features : NoFeatures or EmbedderFeatures
         First stage, with `fit` and `transform`; methods that share this object are computed from the same features.
-    regressor : LogMassRegressor or MassRegressor
-        Second stage, with `fit` and `predict_log_mass`.
+    head : MassHead or LogMassRegressor
+        Second stage, with `fit` and `predict`.
     columns : slice
-        Columns of the features that the regressor uses.
+        Columns of the features that the head uses.
+    blocks : tuple of int, optional
+        Lengths of the parts of a feature vector.
     """
 
     name: str
-    features: NoFeatures | EncoderFeatures
-    regressor: LogMassRegressor | MassRegressor
+    features: NoFeatures | EmbedderFeatures
+    head: MassHead | LogMassRegressor
     columns: slice = field(default_factory=lambda: slice(None))
+    blocks: tuple[int, ...] | None = None
 
 
 def mean_of_training() -> Method:
@@ -146,85 +140,84 @@ def mean_of_training() -> Method:
 
 
 def statistics_boosting(*, seed: int = 0) -> Method:
-    """Return gradient boosting on the 36 hand-made statistics.
+    """Return gradient boosting on the 121 hand-made statistics.
 
     Few, small trees predict new stars better than scikit-learn's defaults.
     """
     trees = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=150, max_leaf_nodes=8, min_samples_leaf=30, early_stopping=False, random_state=seed
     )
-    return Method("hand-made statistics + gradient boosting", RadialStatistics(), LogMassRegressor(trees))
+    return Method("hand-made statistics + gradient boosting", Statistics(), LogMassRegressor(trees))
 
 
-def encoder_baselines(
-    name: str,
-    encoder: Encoder,
-    *,
-    side: int,
-    scaler: MapScaler | None = None,
-    readout: Readout | None = None,
-    regressor: MassRegressor | None = None,
-) -> list[Method]:
-    """Return the methods of a frozen encoder: the whole readout, and each of its parts if there are several.
+def statistics_forest() -> Method:
+    """Return the default forest on the 121 hand-made statistics."""
+    return Method("hand-made statistics + forest", Statistics(), ForestHead())
+
+
+def encoder_baselines(name: str, embedder: Embedder, head: MassHead) -> list[Method]:
+    """Return the methods of an embedder: the whole readout, and each of its parts if there are several.
 
     Parameters
     ----------
     name : str
         Name of the encoder in tables.
-    encoder : Encoder
-        Frozen encoder.
-    side : int
-        Side of the windows in pixels.
-    scaler, readout, regressor : optional
-        Parts of a model, whose options are used; by default unfitted ones with default options.
+    embedder : Embedder
+        Encoder, scaler and readout.
+    head : MassHead
+        Unfitted head.
     """
-    readout, regressor = readout or Readout(), clone(regressor) if regressor else MassRegressor()
-    features = EncoderFeatures(encoder, scaler=scaler or MapScaler(), readout=readout)
+    readout, features = embedder.readout, EmbedderFeatures(embedder)
     if len(readout.pooling) == 1:
-        return [Method(f"{name}: {readout.pooling[0]}", features, regressor)]
-    lengths = readout.lengths(encoder, side=side)
-    whole = clone(regressor).set_params(blocks=lengths)
-    alone = clone(regressor).set_params(blocks=None, block_weights=None)
+        return [Method(f"{name}: {readout.pooling[0]}", features, head)]
+    lengths = embedder.block_lengths
+    alone = clone(head)
+    if "block_weights" in alone.get_params():
+        alone.set_params(block_weights=None)
     ends = np.cumsum(lengths).tolist()
     parts = [
         Method(f"{name}: {pooling}", features, clone(alone), slice(end - length, end))
         for pooling, length, end in zip(readout.pooling, lengths, ends, strict=True)
     ]
-    return [Method(f"{name}: {' + '.join(readout.pooling)}", features, whole), *parts]
+    return [Method(f"{name}: {' + '.join(readout.pooling)}", features, head, blocks=lengths), *parts]
 
 
-def default_methods(
-    encoder: FrozenEncoder,
-    *,
-    pixels: int,
-    scaler: MapScaler | None = None,
-    readout: Readout | None = None,
-    regressor: MassRegressor | None = None,
-) -> list[Method]:
-    """Return an encoder, the same with random weights, boosting on hand-made statistics, and the mean.
+def default_methods(embedder: Embedder, head: MassHead) -> list[Method]:
+    """Return a model's readout and head, the same with random weights, statistics alone, and the mean.
 
     Parameters
     ----------
-    encoder : FrozenEncoder
-        Encoder to compare; one without a training record is itself the one with random weights.
-    pixels : int
-        Side of the windows in pixels.
-    scaler, readout, regressor : optional
-        Parts of a model, whose options are used; by default unfitted ones with default options.
+    embedder : Embedder
+        Encoder, scaler and readout to compare. An encoder without a training record is itself the one with random
+        weights.
+    head : MassHead
+        Unfitted head.
     """
+    if not embedder.readout.needs_images:
+        forest = statistics_forest()
+        first = Method("statistics", EmbedderFeatures(embedder), head)
+        same = repr(head) == repr(forest.head)
+        return [replace(forest, features=first.features) if same else first, *([] if same else [forest]), *_baselines()]
+    encoder = embedder.encoder
+    if encoder is None:
+        raise ValueError("this readout needs an encoder")
     compared = {"pretrained": encoder} if encoder.training else {}
-    compared["random weights"] = FrozenEncoder.random(encoder.name, image_size=pixels) if encoder.training else encoder
+    random = FrozenEncoder.random(encoder.name, image_size=embedder.pixels) if encoder.training else encoder
+    compared["random weights"] = random
     methods = {
         method.name: method
         for kind, one in compared.items()
-        for method in encoder_baselines(
-            f"{one.name}, {kind}", one.module, side=pixels, scaler=scaler, readout=readout, regressor=regressor
-        )
+        for method in encoder_baselines(f"{one.name}, {kind}", replace(embedder, encoder=one), head)
     }
-    profiles = [name for name in methods if name.endswith(": profiles")]  # independent of the encoder
-    for name in profiles[1:]:
-        del methods[name]
-    if profiles:
-        first = methods[profiles[0]]
-        methods[profiles[0]] = replace(first, name="radial profiles alone, same head")
-    return [*methods.values(), statistics_boosting(), mean_of_training()]
+    for pooling, words in (("profiles", "radial profiles"), (STATISTICS, "hand-made statistics")):
+        names = [name for name in methods if name.endswith(f": {pooling}")]  # independent of the encoder
+        for name in names[1:]:
+            del methods[name]
+        if names:
+            methods[names[0]] = replace(methods[names[0]], name=f"{words} alone, same head")
+    return [*methods.values(), statistics_forest(), *_baselines()]
+
+
+def _baselines() -> list[Method]:
+    """Return the methods that every model is compared with."""
+    return [statistics_boosting(), mean_of_training()]

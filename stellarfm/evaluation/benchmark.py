@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, vstack
+from sklearn.base import clone
 from tqdm import tqdm
 
+from stellarfm import registry
 from stellarfm.evaluation.baselines import Method, default_methods
 from stellarfm.evaluation.scores import LEVELS, compare, score_table
 from stellarfm.evaluation.splits import Fold, check_disjoint, split
 from stellarfm.exceptions import MapError
+from stellarfm.inference.encoding.embedding import Embedder
+from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.conformal import StarConformal, cross_fit
+from stellarfm.inference.masses.calibrated_head import CalibratedHead
 from stellarfm.inference.masses.mass_table import interval_columns
+from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.model import StellarModel
+from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
     from stellarfm.maps import MapSet
@@ -103,20 +109,14 @@ def benchmark_model(
     >>> benchmark_model(MapSet.concatenate(clouds), quick=True).scores  # doctest: +SKIP
     """
     windows = subsample_windows(windows, per_star=QUICK_WINDOWS) if quick else windows
-    pixels = windows.column_density.shape[-1]
     if encoder is not None:
-        methods = default_methods(FrozenEncoder.resolve(encoder, image_size=pixels), pixels=pixels)
-        calibration_by = "star"
+        pixels = windows.column_density.shape[-1]
+        frozen = FrozenEncoder.resolve(encoder, image_size=pixels)
+        embedder = Embedder(frozen, MapScaler(), Readout(), pixels=pixels, pixel_scale=windows.pixel_scale)
+        methods, calibration_by = default_methods(embedder, registry.create("heads", "svr")), "star"
     else:
         model = model or StellarModel.load()
-        calibration_by = model.head.calibration_by
-        methods = default_methods(
-            model.embedder.encoder,
-            pixels=pixels,
-            scaler=model.embedder.scaler,
-            readout=model.embedder.readout,
-            regressor=model.head.regressor,
-        )
+        methods, calibration_by = default_methods(model.embedder, clone(model.head.head)), model.head.calibration_by
     return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
 
 
@@ -168,8 +168,13 @@ def run_benchmark(
     >>> windows = replace(windows, label_kind="sink")
     >>> from stellarfm.evaluation.baselines import mean_of_training
     >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
+    >>> len(benchmark.predictions), benchmark.predictions["mass"].unit
+    (25, Unit("solMass"))
     >>> print(benchmark.scores["n_stars"][0])
     25
+    >>> from stellarfm.evaluation import report
+    >>> print(report(benchmark).splitlines()[0])
+    ### By star: five folds of whole stars (25 windows of 25 stars)
     """
     predictions = held_out_masses(
         windows, methods, splits=splits, n_folds=n_folds, calibration_by=calibration_by, quiet=quiet
@@ -216,18 +221,7 @@ def held_out_masses(
 
     Examples
     --------
-    >>> from dataclasses import replace
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from stellarfm.data import EXAMPLE_FIELD
-    >>> from stellarfm.maps import GasMaps, windows_around
-    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
-    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
-    >>> windows = replace(windows, label_kind="sink")
-    >>> from stellarfm.evaluation.baselines import mean_of_training
-    >>> table = held_out_masses(windows, [mean_of_training()], splits=["star"])
-    >>> len(table), table["mass"].unit
-    (25, Unit("solMass"))
+    See `run_benchmark`, whose ``predictions`` these are.
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")
@@ -299,23 +293,20 @@ def _with_masses(
 
     As in a model, a simulation that is held out to calibrate does not set the scales either.
     """
-    mass = train.stars["mass"].to_value("solMass")
-    held_out = cross_fit(
-        method.regressor,
-        X[:, method.columns],
-        mass,
-        stars=train.groups,
-        simulations=train.simulations,
-        by=unit,
+    calibrated = CalibratedHead(head=method.head, calibration_by=unit).fit(
+        ReferenceSet.from_windows(X[:, method.columns], [train]),
+        blocks=method.blocks,
         refit_features=(lambda kept: refit_features(kept)[:, method.columns]) if refit_features else None,
     )
-    conformal = StarConformal().fit(held_out.residual, held_out.spread, stars=train.groups)
-    regressor = method.regressor.fit(X[:, method.columns], mass, stars=train.groups)
-    prediction = regressor.predict_log_mass(unseen[:, method.columns])
-    table["mass"] = 10**prediction.value * u.solMass
+    distribution = calibrated.predict(unseen[:, method.columns])
+    test_mass = table["mass_true"].to_value("solMass")
+    table["mass"] = 10 ** distribution.mean() * u.solMass
+    table["mass_median"] = 10 ** distribution.median() * u.solMass
+    table["mass_predicted"] = 10 ** np.asarray(distribution.predicted) * u.solMass
+    table["crps"] = distribution.crps(np.log10(test_mass)) * u.dex
     for level in LEVELS:
-        for column, offset in zip(interval_columns(level), conformal.interval(level, prediction.spread), strict=True):
-            table[column] = 10 ** (prediction.value + offset) * u.solMass
+        for column, end in zip(interval_columns(level), distribution.interval(level), strict=True):
+            table[column] = 10**end * u.solMass
     return table
 
 

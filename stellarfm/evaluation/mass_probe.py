@@ -11,7 +11,7 @@ from stellarfm.evaluation.metrics import score
 from stellarfm.evaluation.splits import Fold, split
 from stellarfm.exceptions import MapError, ModelError
 from stellarfm.inference.encoding.features import Readout
-from stellarfm.inference.masses.regression import MassRegressor
+from stellarfm.inference.masses.heads.knn import KNNHead
 from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["MassProbe", "rounded_scales"]
 class MassProbe:
     """R2 of log10 mass of held-out stars, and of held-out simulations if there are several, with k-NN.
 
-    The readout is the class token, patches in rings, and rings of three zooms. `MassRegressor` and the scales of the
+    The readout is the class token, patches in rings, and rings of three zooms. `KNNHead` and the scales of the
     maps are fitted to the training side of each fold. The scales are rounded (`rounded_scales`), so that folds with
     equal scales share their features.
 
@@ -108,8 +108,10 @@ class MassProbe:
         for fold, values in zip(folds, features, strict=True):
             if not np.isfinite(values).all() or not np.ptp(values[fold.train], axis=0).any():
                 return float("nan")
-            head = MassRegressor().fit(values[fold.train], self.mass[fold.train], stars=self.stars[fold.train])
-            predicted[fold.test] = head.predict_log_mass(values[fold.test]).value
+            head = KNNHead(n_components=16, n_neighbors=20, vote_by="star").fit(
+                values[fold.train], np.log10(self.mass[fold.train]), stars=self.stars[fold.train]
+            )
+            predicted[fold.test] = head.predict(values[fold.test])
         return score(np.log10(self.mass), predicted, self.stars).r2
 
 

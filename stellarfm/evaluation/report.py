@@ -108,18 +108,7 @@ def report(benchmark: Benchmark) -> str:
 
     Examples
     --------
-    >>> from dataclasses import replace
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from stellarfm.data import EXAMPLE_FIELD
-    >>> from stellarfm.maps import GasMaps, windows_around
-    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
-    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
-    >>> windows = replace(windows, label_kind="sink")
-    >>> from stellarfm.evaluation import run_benchmark
-    >>> from stellarfm.evaluation.baselines import mean_of_training
-    >>> print(report(run_benchmark(windows, [mean_of_training()], splits=["star"])).splitlines()[0])
-    ### By star: five folds of whole stars (25 windows of 25 stars)
+    See `stellarfm.evaluation.run_benchmark`.
     """
     verdicts = "\n".join(_verdict(row) for row in benchmark.differences)
     return f"{_score_tables(benchmark.scores)}\n{_READING}\n\n{verdicts}\n"
@@ -127,16 +116,25 @@ def report(benchmark: Benchmark) -> str:
 
 def _training(model: StellarModel) -> str:
     """Return the complete training record."""
+    if model.embedder.encoder is None:
+        return "There is none.\n"
     if not model.embedder.encoder.training:
         return "The weights are random: this encoder was never trained.\n"
     record = json.dumps(model.embedder.encoder.training, indent=2)
     return f"Pretrained without labels; the record:\n\n```json\n{record}\n```\n"
 
 
-def _weights(model: StellarModel) -> str:
-    """Return the weights of the parts of the readout in words."""
-    weights = model.head.regressor.block_weights
-    return f", weighted {' : '.join(f'{weight:g}' for weight in weights)}" if weights else ""
+def _describe_head(model: StellarModel) -> str:
+    """Return the name of the head and its options that differ from the defaults."""
+    return f"{model.head.options()['head']} head, `{model.head.head!r}`"
+
+
+def _describe_encoder(model: StellarModel) -> str:
+    """Return the name of the encoder, and whether the masses use it."""
+    encoder = model.embedder.encoder
+    if encoder is None:
+        return "none"
+    return f"`{encoder.name}`; frozen{'' if model.embedder.readout.needs_images else '; used for segments only'}"
 
 
 def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> str:
@@ -163,10 +161,10 @@ def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> st
     embedder, reference = model.embedder, model.head.summary()
     lightest, heaviest = reference["trusted_mass_solMass"]
     return (
-        f"# stellarfm model: {embedder.encoder.name}\n\n{_USE}\n"
+        f"# stellarfm model: {' + '.join(embedder.readout.pooling)}, {model.head.options()['head']}\n\n{_USE}\n"
         f"## What it is\n\n"
-        f"- encoder: `{embedder.encoder.name}`; frozen\n"
-        f"- readout: {' + '.join(embedder.readout.pooling)}{_weights(model)}; {model.head.regressor.head} head\n"
+        f"- encoder: {_describe_encoder(model)}\n"
+        f"- readout: {' + '.join(embedder.readout.pooling)}; {_describe_head(model)}\n"
         f"- input: windows of {embedder.pixels} pixels of {embedder.pixel_scale:.4g} around a star\n"
         f"- masses: {model.label_kind} masses; five or more reference stars lie beyond {lightest:.2g} and "
         f"{heaviest:.2g} solar masses, outside this range masses are flagged\n"

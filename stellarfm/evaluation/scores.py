@@ -29,7 +29,8 @@ def score_table(predictions: QTable) -> QTable:
     QTable
         ``r2`` and ``rmse`` with the ends of a 95 % interval from resampling stars, ``bias``; for the 68 % and 95 %
         intervals the fraction of true masses inside, over windows and over stars (each with weight one, as in the
-        calibration), and the mean half-width; numbers of stars and windows. Errors and widths in dex.
+        calibration), and the mean half-width; ``crps``, over windows and over stars, if the predictions have it;
+        numbers of stars and windows. Errors, widths and CRPS in dex.
 
     Examples
     --------
@@ -55,11 +56,14 @@ def score_table(predictions: QTable) -> QTable:
             row[f"coverage_{key}"] = coverage(truth, lower, upper)
             row[f"star_coverage_{key}"] = coverage(truth, lower, upper, weights=star_weights(part["group"]))
             row[f"half_width_{key}"] = float(np.mean(upper - lower) / 2)
+        if "crps" in part.colnames:
+            row["crps"] = float(np.mean(part["crps"].value))
+            row["star_crps"] = float(np.average(part["crps"].value, weights=star_weights(part["group"])))
         row["n_stars"], row["n_windows"] = len(np.unique(part["group"])), len(part)
         rows.append(row)
     table = QTable(rows=rows)
     for column in table.colnames:
-        if column.startswith(("rmse", "bias", "half_width")):
+        if column.startswith(("rmse", "bias", "half_width", "crps", "star_crps")):
             table[column].unit = u.dex
     return table
 

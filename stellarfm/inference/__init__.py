@@ -5,12 +5,43 @@ enter, a table of masses or a `Segmentation` leaves. Stages: `encoding` (windows
 masses), `segmentation` (patch features to segments); `serialization.py` reads and writes model directories.
 """
 
-from stellarfm.inference.encoding.features import Readout
-from stellarfm.inference.masses.conformal import StarConformal
-from stellarfm.inference.masses.flags import MassFlag
-from stellarfm.inference.masses.mass_table import write_masses
-from stellarfm.inference.masses.regression import MassRegressor
-from stellarfm.inference.model import StellarModel
-from stellarfm.inference.segmentation.segmentation_map import Segmentation
+from importlib import import_module
+from typing import Any
 
-__all__ = ["MassFlag", "MassRegressor", "Readout", "Segmentation", "StarConformal", "StellarModel", "write_masses"]
+_HOME = {
+    "KNNHead": "masses.heads.knn",
+    "SVRHead": "masses.heads.svr",
+    "ForestHead": "masses.heads.forest",
+    "MassDistribution": "masses.distribution",
+    "MassFlag": "masses.flags",
+    "MassPrior": "masses.priors",
+    "Readout": "encoding.features",
+    "Segmentation": "segmentation.segmentation_map",
+    "StarConformal": "masses.conformal",
+    "StellarModel": "model",
+    "write_masses": "masses.mass_table",
+}
+
+__all__ = [
+    "ForestHead",
+    "KNNHead",
+    "MassDistribution",
+    "MassFlag",
+    "MassPrior",
+    "Readout",
+    "SVRHead",
+    "Segmentation",
+    "StarConformal",
+    "StellarModel",
+    "write_masses",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'stellarfm.inference' has no attribute {name!r}")
+    return getattr(import_module(f"stellarfm.inference.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

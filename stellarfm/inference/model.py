@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 
-from stellarfm import __version__
+from stellarfm import __version__, registry
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import DEFAULT_POOLING, Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.analogues import find_analogues
+from stellarfm.inference.masses.calibrated_head import DEFAULT_HEAD, CalibratedHead
 from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.estimation import estimate_windows
-from stellarfm.inference.masses.mass_head import MassHead, default_regressor
-from stellarfm.inference.masses.regression import MassRegressor
+from stellarfm.inference.masses.familiarity import Familiarity
+from stellarfm.inference.masses.priors import MassPrior
+from stellarfm.inference.masses.reference_set import FIELD, ReferenceSet, depth_class
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 from stellarfm.inference.segmentation.segment import segment_maps
 from stellarfm.inference.segmentation.segmentation_map import Segmentation
@@ -30,7 +33,10 @@ from stellarfm.provenance import build_date
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
-    from astropy.table import QTable
+    from astropy.table import QTable, Table
+
+    from stellarfm.contracts import MassHead
+    from stellarfm.inference.masses.distribution import MassDistribution
 
 __all__ = ["StellarModel"]
 
@@ -45,12 +51,12 @@ class StellarModel(ModelParts):
     ----------
     embedder : Embedder
         Windows to features: encoder, scaler, readout, and size and scale of a window.
-    head : MassHead
-        Features to masses, with intervals.
-    patch_distribution : PatchDistribution
-        Distribution of the patch features of the reference windows.
-    depth : Quantity
-        Length of the line of sight through the reference windows, pc; NaN if unknown.
+    head : CalibratedHead
+        Features to distributions of mass.
+    familiarity : dict of str to Familiarity
+        Comparison of the maps of windows with those of the reference set, for each depth class.
+    patch_distribution : PatchDistribution or None
+        Distribution of the patch features of the reference windows; None without an encoder.
     label_kind : {"sink", "star"}
         Kind of the masses.
     sha256 : str
@@ -73,8 +79,9 @@ class StellarModel(ModelParts):
     def __repr__(self) -> str:
         """Return encoder, windows, reference set and hash in a few lines."""
         embedder, reference = self.embedder, self.head.summary()
+        encoder = embedder.encoder and embedder.encoder.name
         return (
-            f"StellarModel(encoder={embedder.encoder.name!r}, readout={embedder.readout},\n"
+            f"StellarModel(encoder={encoder!r}, readout={embedder.readout}, head={self.head.head},\n"
             f"  windows of {embedder.pixels} pixels of {embedder.pixel_scale:.4g}, {self.label_kind} masses,\n"
             f"  reference set of {reference['windows']} windows of {reference['stars']} stars,\n"
             f"  sha256={self.sha256[:16] or 'not saved'!r})"
@@ -83,13 +90,13 @@ class StellarModel(ModelParts):
     @classmethod
     def fit(
         cls,
-        mapset: MapSet,
+        mapsets: MapSet | Sequence[MapSet],
         *,
-        encoder: str | os.PathLike = "bundled",
+        encoder: str | os.PathLike | None = "bundled",
         scaler: MapScaler | None = None,
         readout: Readout | None = None,
-        regressor: MassRegressor | None = None,
-        intervals: StarConformal | None = None,
+        head: str | MassHead = DEFAULT_HEAD,
+        conformal: StarConformal | None = None,
         calibration_by: str = "star",
         seed: int = 0,
     ) -> StellarModel:
@@ -97,15 +104,20 @@ class StellarModel(ModelParts):
 
         Parameters
         ----------
-        mapset : MapSet
-            Windows of stars of known mass, of one label kind; several sets are joined by `MapSet.concatenate`.
-        encoder : str or path
+        mapsets : MapSet or sequence of MapSet
+            Windows of stars of known mass, of one label kind, size and scale. Sets may differ in depth: one head is
+            fitted to all, and each depth class (`depth_class`) is calibrated with its own windows. Windows of one
+            simulation and star are kept together, whatever their depth.
+        encoder : str, path or None
             Encoder, as for `FrozenEncoder.resolve`: the bundled one, the output of a pretraining run, a model, or a
-            registered name (random weights).
-        scaler, readout, regressor, intervals : optional
+            registered name (random weights). None is no encoder, for the readout ``"statistics"``; such a model cannot
+            segment.
+        scaler, readout, conformal : optional
             Unfitted parts with their options; by default those of the bundled model.
+        head : str or MassHead
+            Registered name of a head, or an unfitted one with its options.
         calibration_by : {"star", "simulation"}
-            Unit that is held out whole to calibrate the intervals. An observed cloud differs from the reference as
+            Unit that is held out whole to calibrate the intervals. An observed cloud differs from the reference set as
             one simulation differs from the others, but ``"simulation"`` needs several of similar size: of two, the
             smaller one cannot predict the larger.
         seed : int
@@ -116,32 +128,38 @@ class StellarModel(ModelParts):
         ModelError, MapError, InputNotFoundError, PluginError
             If the windows have no masses or are not square, a part does not fit, or the encoder is not found.
         """
-        n_y, n_x = mapset.column_density.shape[1:]
-        if mapset.label_kind is None:
+        sets = [mapsets] if isinstance(mapsets, MapSet) else list(mapsets)
+        windows = MapSet.concatenate(sets)
+        n_y, n_x = windows.column_density.shape[1:]
+        if windows.label_kind is None:
             raise ModelError("the map set has no label kind, so no masses to learn from; expected 'sink' or 'star'")
         if n_y != n_x:
             raise ModelError(f"windows of {n_y} x {n_x} pixels; expected square ones")
         embedder = Embedder(
-            FrozenEncoder.resolve(encoder, image_size=n_x, seed=seed).half_precision(),
+            encoder if encoder is None else FrozenEncoder.resolve(encoder, image_size=n_x, seed=seed).half_precision(),
             scaler or MapScaler(),
             readout or Readout(pooling=DEFAULT_POOLING),
             pixels=n_x,
-            pixel_scale=mapset.pixel_scale,
-        ).fit(mapset)
-        head = MassHead(regressor or default_regressor(), intervals or StarConformal(), calibration_by).fit(
-            embedder.features(mapset),
-            np.asarray(mapset.stars["mass"].to_value(u.solMass), dtype=np.float64),
-            stars=np.asarray(mapset.stars["star"]).astype(str),
-            simulations=mapset.simulations,
+            pixel_scale=windows.pixel_scale,
+        ).fit(windows)
+        calibrated = CalibratedHead(
+            head=registry.create("heads", head) if isinstance(head, str) else head,
+            conformal=conformal or StarConformal(),
+            calibration_by=calibration_by,
+        ).fit(
+            ReferenceSet.from_windows(np.concatenate([embedder.features(one) for one in sets]), sets),
             blocks=embedder.block_lengths,
-            refit_features=lambda kept: embedder.fit(mapset[kept]).features(mapset),
+            refit_features=lambda kept: embedder.fit(windows[kept]).features(windows),
         )
+        kinds = np.repeat([depth_class(one) for one in sets], [len(one) for one in sets])
         return cls(
             embedder=embedder,
-            head=head,
-            patch_distribution=PatchDistribution.from_windows(embedder, mapset, seed=seed),
-            depth=mapset.depth,
-            label_kind=mapset.label_kind,
+            head=calibrated,
+            familiarity={name: Familiarity().fit(windows[kinds == name]) for name in np.unique(kinds).tolist()},
+            patch_distribution=None
+            if encoder is None
+            else PatchDistribution.from_windows(embedder, windows, seed=seed),
+            label_kind=windows.label_kind,
         )
 
     def features(self, windows: MapSet) -> np.ndarray:
@@ -153,8 +171,14 @@ class StellarModel(ModelParts):
         maps: MapSet | GasMaps,
         *,
         sources: SkyCoord | QTable | None = None,
-        levels: Sequence[float] = (0.68, 0.95),
+        levels: Sequence[float] = (0.68, 0.9, 0.95),
+        depth: str = "auto",
+        prior: str | os.PathLike | Table | MassPrior = "reference",
+        refuse: bool = False,
+        quantiles: Sequence[float] = (),
+        samples: int = 0,
         min_coverage: float = 0.8,
+        seed: int = 0,
     ) -> QTable:
         """Return the masses of the stars in `maps`.
 
@@ -166,8 +190,22 @@ class StellarModel(ModelParts):
             Positions of the stars of a field; by default the peaks of its column density.
         levels : sequence of float
             Probabilities of the intervals.
+        depth : {"auto", "cube", "field"}
+            Depth of the windows: a cube around the star, or the whole line of sight. ``"auto"`` is ``"field"`` for a
+            field, and for windows what `depth_class` returns.
+        prior : str, path, Table or MassPrior
+            Prior of log mass: ``"reference"`` (the masses of the reference stars), ``"flat"``, ``"kroupa"``,
+            ``"chabrier"``, or a table; see `stellarfm.inference.masses.priors.MassPrior.resolve`.
+        refuse : bool
+            Leave out the masses of windows that are unlike the reference set; they keep their flags.
+        quantiles : sequence of float
+            Probabilities of additional quantiles, columns ``mass_quantile_05``, ...
+        samples : int
+            Number of draws from each distribution, column ``mass_samples``.
         min_coverage : float
             Fraction of usable pixels below which a window is flagged.
+        seed : int
+            Seed of the draws.
 
         Returns
         -------
@@ -179,25 +217,80 @@ class StellarModel(ModelParts):
         MapError, ModelError
             If there is no star, the distance is unknown, or the windows do not fit the model.
         """
-        windows = self._windows(maps, sources) if isinstance(maps, GasMaps) else maps
-        independent = isinstance(maps, GasMaps)
+        windows, assumed = self.windows(maps, sources), self._depth_class(maps, depth)
+        prior = MassPrior.resolve(prior)
         table = estimate_windows(
-            self.embedder, self.head, windows, levels=levels, min_coverage=min_coverage, independent=independent
+            self.embedder,
+            self.head,
+            self._familiarity(assumed),
+            windows,
+            levels=levels,
+            depth_class=assumed,
+            prior=prior,
+            refuse=refuse,
+            quantiles=quantiles,
+            samples=samples,
+            min_coverage=min_coverage,
+            independent=isinstance(maps, GasMaps),
+            seed=seed,
         )
+        table.meta.update({"depth_class": assumed, "prior": prior.name, **self.provenance()})
+        return table
+
+    def distribution(
+        self,
+        maps: MapSet | GasMaps,
+        *,
+        sources: SkyCoord | QTable | None = None,
+        depth: str = "auto",
+        prior: str | os.PathLike | Table | MassPrior = "reference",
+    ) -> MassDistribution:
+        """Return the distributions of the masses of the stars in `maps`; parameters are those of `estimate`."""
+        features = self.features(self.windows(maps, sources))
+        return self.head.predict(features, depth_class=self._depth_class(maps, depth), prior=prior)
+
+    def analogues(
+        self, maps: MapSet | GasMaps, *, sources: SkyCoord | QTable | None = None, n_analogues: int = 5
+    ) -> QTable:
+        """Return the reference stars with the largest weights for each star in `maps`.
+
+        See `stellarfm.inference.masses.analogues.find_analogues`; column ``source`` is the row in the table of masses.
+        """
+        assert self.head.reference is not None
+        windows = self.windows(maps, sources)
+        weights = self.head.weights(self.features(windows))
+        weights[windows.mask.all(axis=(1, 2))] = np.nan
+        table = find_analogues(weights, self.head.reference, n_analogues=n_analogues)
         table.meta.update(self.provenance())
         return table
+
+    def _familiarity(self, depth: str) -> Familiarity:
+        """Return the comparison with reference windows of a depth class, or of the only one."""
+        return self.familiarity.get(depth) or next(iter(self.familiarity.values()))
+
+    def _depth_class(self, maps: MapSet | GasMaps, depth: str) -> str:
+        """Return the depth class in use, and log it."""
+        if depth != "auto":
+            return depth
+        assumed = FIELD if isinstance(maps, GasMaps) else depth_class(maps)
+        logger.info("assuming windows of depth '%s' (depth=)", assumed)
+        return assumed
 
     def segment(
         self, maps: MapSet | GasMaps, *, segments: int = 6, pixel_scale: u.Quantity | None = None, seed: int = 0
     ) -> Segmentation:
         """Return segments of similar gas; see `stellarfm.inference.segmentation.segment.segment_maps`."""
+        if self.patch_distribution is None:
+            raise ModelError("this model has no encoder, so no patch features to segment; fit one with an encoder")
         segmentation = segment_maps(
             self.embedder, self.patch_distribution, maps, segments=segments, pixel_scale=pixel_scale, seed=seed
         )
         return replace(segmentation, meta={**self.provenance(), **segmentation.meta})
 
-    def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:
-        """Return star-centered windows of a field."""
+    def windows(self, maps: MapSet | GasMaps, sources: SkyCoord | QTable | None = None) -> MapSet:
+        """Return star-centered windows of a field; windows are returned as they are."""
+        if isinstance(maps, MapSet):
+            return maps
         if sources is None:
             sources = column_peaks(maps)
             logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
@@ -208,7 +301,7 @@ class StellarModel(ModelParts):
         return {
             "label_kind": self.label_kind,
             "stellarfm_version": __version__,
-            "encoder": self.embedder.encoder.name,
+            "encoder": self.embedder.encoder.name if self.embedder.encoder else "none",
             "model_sha256": self.sha256 or "not saved",
             "options": json.dumps(part_options(self)),
             **build_date(),

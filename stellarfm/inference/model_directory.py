@@ -11,27 +11,63 @@ from typing import Any
 from stellarfm.exceptions import InputNotFoundError, ModelError
 from stellarfm.provenance import file_sha256
 
-__all__ = ["BUNDLED", "CARD", "CONFIG", "REFERENCE", "WEIGHTS", "config_text", "read_config", "text_sha256"]
+__all__ = [
+    "BUNDLED",
+    "CARD",
+    "CONFIG",
+    "HEAD",
+    "PRESETS",
+    "REFERENCE",
+    "WEIGHTS",
+    "bundled_directory",
+    "config_text",
+    "read_config",
+    "text_sha256",
+]
 
 #: File names.
-CONFIG, WEIGHTS, REFERENCE, CARD = "config.json", "encoder.safetensors", "reference.fits", "README.md"
+CONFIG, WEIGHTS, HEAD, REFERENCE, CARD = (
+    "config.json",
+    "encoder.safetensors",
+    "head.safetensors",
+    "reference.fits",
+    "README.md",
+)
 
-SCHEMA, SCHEMA_VERSION = "stellarfm-model", 1
+SCHEMA, SCHEMA_VERSION = "stellarfm-model", 2
+
+#: Entry of config.json with the hash of the other entries.
+CONFIG_HASH = "config_sha256"
 
 #: Directory of the bundled model.
 BUNDLED = Path(__file__).resolve().parents[1] / "data" / "model"
 
+#: Name of a published method -> directory of its bundled model.
+PRESETS = {"hirashima2025": BUNDLED.with_name("hirashima2025")}
+
 #: Required entries of config.json.
-REQUIRED = ("encoder", "readout", "scaler", "regressor", "calibration", "windows", "label_kind", "files")
+REQUIRED = ("encoder", "readout", "scaler", "head", "head_options", "calibration", "windows", "label_kind", "files")
+
+
+def bundled_directory(choice: str | os.PathLike | None) -> Path | None:
+    """Return the directory of ``"bundled"`` or a preset, or None for any other choice."""
+    names = {"bundled": BUNDLED, **PRESETS}
+    return names.get(choice) if isinstance(choice, str) else None
 
 
 def config_text(config: dict[str, Any]) -> str:
-    """Return the text of config.json, beginning with the schema."""
-    return json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **config}, indent=2, allow_nan=False) + "\n"
+    """Return the text of config.json, beginning with the schema and ending with a hash of all entries before it."""
+    whole = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **config}
+    return _dumps({**whole, CONFIG_HASH: text_sha256(_dumps(whole))})
+
+
+def _dumps(config: dict[str, Any]) -> str:
+    """Return the text of a configuration."""
+    return json.dumps(config, indent=2, allow_nan=False) + "\n"
 
 
 def text_sha256(text: str) -> str:
-    """Return the sha256 of config.json, which holds those of the other files and so identifies a model."""
+    """Return the sha256 of a text; that of config.json, which holds those of the other files, identifies a model."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -67,19 +103,29 @@ def _parsed(path: Path) -> dict[str, Any]:
         ) from error
     if schema != SCHEMA or version > SCHEMA_VERSION:
         raise ModelError(
-            f"{path} has schema {schema!r} {version}; this stellarfm reads {SCHEMA!r} up to {SCHEMA_VERSION}"
+            f"{path} has schema {schema!r} {version}; this version reads {SCHEMA!r} {SCHEMA_VERSION}; update stellarfm"
+        )
+    if version < SCHEMA_VERSION:
+        raise ModelError(
+            f"{path} has schema version {version}, whose head cannot be read any more; fit the model again with "
+            "`stellarfm fit`"
         )
     missing = [key for key in REQUIRED if key not in config]
-    if missing or not (isinstance(config["files"], dict) and {WEIGHTS, REFERENCE} <= set(config["files"])):
+    if missing or not (isinstance(config["files"], dict) and {HEAD, REFERENCE} <= set(config["files"])):
         raise ModelError(
             f"{path} lacks {', '.join(missing) or 'hashes of the other files'}; fit or copy the model again"
         )
+    stated = config.pop(CONFIG_HASH, None)
+    if stated != text_sha256(_dumps(config)):
+        raise ModelError(f"{path} was altered: its {CONFIG_HASH} does not fit its entries; fit or copy the model again")
     return config
 
 
 def _check_files(directory: Path, hashes: dict[str, str]) -> None:
-    """Raise `ModelError` if one of the binary files is missing or does not have its hash in the configuration."""
-    for name in (WEIGHTS, REFERENCE):
+    """Raise `ModelError` if one of the files with hashes is missing or does not have its hash in the configuration."""
+    for name in hashes:
+        if name not in (WEIGHTS, HEAD, REFERENCE):
+            raise ModelError(f"{directory / CONFIG} names the unknown file {name!r}; fit or copy the model again")
         path = directory / name
         if not path.is_file():
             raise ModelError(f"{path} is missing; the model is incomplete; fit or copy it again")

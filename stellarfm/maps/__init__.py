@@ -7,6 +7,7 @@ are in `io`, units in `units`.
 
 from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.map_set import MapSet
+from stellarfm.maps.observing import Observation
 from stellarfm.maps.regridding import regrid
 from stellarfm.maps.scaling import MapScaler
 from stellarfm.maps.sources import column_peaks, normalize_sources, sky_coordinates
@@ -16,6 +17,7 @@ __all__ = [
     "GasMaps",
     "MapScaler",
     "MapSet",
+    "Observation",
     "column_peaks",
     "normalize_sources",
     "regrid",

@@ -6,6 +6,7 @@ from astropy.table import QTable
 
 from stellarfm.cli.main import main
 from stellarfm.inference import MassFlag
+from stellarfm.maps import GasMaps
 
 
 @pytest.fixture
@@ -201,3 +202,56 @@ def test_a_real_cloud_by_a_model_of_another(shared_data, tiny_encoder, tmp_path)
     assert len(table) == 28
     assert np.isfinite(table["mass"]).all()
     assert (table["flags"] & MassFlag.UNBOUNDED_INTERVAL).all()
+
+
+def test_depth_prior_quantiles_and_samples(field_file, model_directory, tmp_path, capsys):
+    output = tmp_path / "masses.fits"
+    options = ["--depth", "cube", "--prior", "kroupa", "--quantiles", "0.05", "0.95", "--samples", "7"]
+    assert estimate(field_file, "--model", model_directory, *options, "--output", output) == 0
+    assert "depth cube; prior kroupa" in capsys.readouterr().err
+    table = QTable.read(output)
+    assert (table.meta["DEPTHCLS"], table.meta["PRIOR"]) == ("cube", "kroupa")
+    assert table["mass_samples"].shape == (3, 7)
+    assert np.all(table["mass_quantile_05"] < table["mass_quantile_95"])
+
+
+def test_a_table_as_prior(field_file, model_directory, tmp_path):
+    QTable({"mass": [0.1, 1, 10] * u.solMass, "pdf": [1.0, 2.0, 1.0]}).write(tmp_path / "prior.ecsv")
+    output = tmp_path / "masses.ecsv"
+    prior = ["--prior", tmp_path / "prior.ecsv"]
+    assert estimate(field_file, "--model", model_directory, *prior, "--output", output) == 0
+    assert QTable.read(output).meta["prior"] == "prior.ecsv"
+
+
+def test_masses_of_unfamiliar_windows_are_refused_on_request(field_with_stars, model_directory, tmp_path):
+    maps, stars = field_with_stars()
+    GasMaps(**{**vars(maps), "column_density": 1e3 * maps.column_density}).write(tmp_path / "field.fits")
+    stars["star", "ra", "dec"].write(tmp_path / "stars.ecsv")
+    common = [tmp_path / "field.fits", "--sources", tmp_path / "stars.ecsv", "--model", model_directory]
+    for name, options in {"kept": [], "refused": ["--refuse"]}.items():
+        assert estimate(*common, *options, "--output", tmp_path / f"{name}.ecsv") == 0
+    kept, refused = (QTable.read(tmp_path / f"{name}.ecsv") for name in ("kept", "refused"))
+    assert np.all(np.isfinite(kept["mass"]))
+    assert np.all((kept["flags"] & MassFlag.UNUSUAL_LEVEL) > 0)
+    assert np.all(np.isnan(refused["mass"]))
+    assert np.all(np.isnan(refused["mass_upper_95"]))
+    np.testing.assert_array_equal(kept["flags"], refused["flags"])
+
+
+def test_analogues_in_the_same_file_or_in_another(field_file, model_directory, tmp_path, capsys):
+    common = [field_file, "--model", model_directory, "--quiet"]
+    assert estimate(*common, "--output", tmp_path / "both.fits", "--analogues") == 0
+    assert estimate(*common, "--output", tmp_path / "masses.ecsv", "--analogues", tmp_path / "analogues.ecsv") == 0
+    one = QTable.read(tmp_path / "both.fits", hdu="ANALOGUES")
+    other = QTable.read(tmp_path / "analogues.ecsv")
+    assert set(one["source"]) == {0, 1, 2}
+    np.testing.assert_array_equal(one["mass"], other["mass"])
+    assert len(QTable.read(tmp_path / "both.fits", hdu="MASSES")) == 3
+    assert estimate(*common, "--output", tmp_path / "other.ecsv", "--analogues") == 1
+    assert "cannot hold a second table" in capsys.readouterr().err
+
+
+def test_a_model_and_a_preset_exclude_each_other(field_file, model_directory, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        estimate(field_file, "--model", model_directory, "--preset", "hirashima2025", "--output", tmp_path / "m.ecsv")
+    assert "not allowed with" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from astropy import units as u
 
 from stellarfm.cli.main import main
 from stellarfm.inference import StellarModel
@@ -17,16 +18,16 @@ def map_files(cloud, tmp_path):
 
 def test_makes_a_model_and_says_what_it_is_worth(map_files, tiny_encoder, tmp_path, capsys):
     output = tmp_path / "model"
-    options = ["--pooling", "class", "zooms", "--head", "neighbours", "--k", "3", "--components", "7", "--symmetries"]
+    options = ["--readout", "class", "zooms", "--symmetries", "--head", "knn", "--head-option", "n-neighbors=3"]
+    options += ["--head-option", "n_components=7", "--head-option", "vote_by=star"]
     assert main(["fit", *map(str, map_files), "--encoder", tiny_encoder, "--output", str(output), *options]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert "36 windows of 12 stars; held out by star: R2" in err
+    assert "36 windows of 12 stars; held out by star: cube: R2" in err
     model = StellarModel.load(output)
     assert model.embedder.readout.pooling == ("class", "zooms")
     assert model.embedder.readout.symmetries
-    chosen = {"n_components": 7, "n_neighbors": 3, "neighbours": "stars", "head": "neighbours", "block_weights": None}
-    assert chosen.items() <= model.head.regressor.get_params().items()
+    assert repr(model.head.head) == "KNNHead(n_components=7, n_neighbors=3, vote_by='star')"
 
 
 def test_without_options_it_reads_as_the_bundled_model_does(map_files, tiny_encoder, tmp_path):
@@ -38,9 +39,27 @@ def test_without_options_it_reads_as_the_bundled_model_does(map_files, tiny_enco
         StellarModel.fit(MapSet.read(map_files[0]), encoder=tiny_encoder),
     ):
         assert model.embedder.readout == bundled.embedder.readout
-        for name, value in bundled.head.regressor.get_params().items():
-            ours = model.head.regressor.get_params()[name]
-            assert name == "blocks" or ours == value
+        assert model.head.options() == bundled.head.options()
+
+
+def test_several_depths_and_no_encoder(cloud, tmp_path, capsys):
+    near, deep = cloud("one", n_stars=6), cloud("one", n_stars=6)
+    near.write(tmp_path / "near.h5")
+    MapSet(**{**vars(deep), "depth": 4 * u.pc}).write(tmp_path / "deep.h5")
+    maps = [str(tmp_path / name) for name in ("near.h5", "deep.h5")]
+    assert main(["fit", *maps, "--encoder", "none", "--output", str(tmp_path / "model")]) == 0
+    assert "36 windows of 6 stars; held out by star: cube: R2" in (err := capsys.readouterr().err)
+    assert "; field: R2" in err
+    assert StellarModel.load(tmp_path / "model").head.reference.depth_classes == ["cube", "field"]
+
+
+def test_a_preset_is_the_published_method(map_files, tiny_encoder, tmp_path):
+    output = tmp_path / "model"
+    preset = ["--preset", "hirashima2025", "--encoder", tiny_encoder, "--quiet"]
+    assert main(["fit", *map(str, map_files), *preset, "--output", str(output)]) == 0
+    model = StellarModel.load(output)
+    assert model.embedder.readout.pooling == ("class",)
+    assert repr(model.head.head) == "KNNHead()"
 
 
 def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
@@ -64,6 +83,10 @@ def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
         ),
         (["{one}", "--encoder", "resnet18", "--calibration-by", "simulation"], "by simulation needs two or more"),
         (["{one}", "{star}", "--encoder", "resnet18"], "differ in label kind"),
+        (["{one}", "--head", "oracle"], "unknown head 'oracle'; did you mean forest"),
+        (["{one}", "--head-option", "trees"], "--head-option 'trees'; expected KEY=VALUE"),
+        (["{one}", "--head-option", "trees=3"], "'forest' has no option 'trees'; it has n_trees"),
+        (["{one}", "--encoder", "none", "--readout", "class"], "readout class needs an encoder"),
     ],
 )
 def test_faults_of_the_input(map_files, cloud, tmp_path, capsys, arguments, message):

@@ -8,7 +8,7 @@ from stellarfm.evaluation.baselines import (
     LogMassRegressor,
     Method,
     NoFeatures,
-    RadialStatistics,
+    Statistics,
     default_methods,
     mean_of_training,
     statistics_boosting,
@@ -17,10 +17,11 @@ from stellarfm.evaluation.benchmark import benchmark_model, held_out_masses, run
 from stellarfm.evaluation.report import model_card, report
 from stellarfm.evaluation.scores import compare, score_table
 from stellarfm.exceptions import MapError
+from stellarfm.inference import KNNHead
+from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.inference.masses.regression import MassPrediction, MassRegressor
-from stellarfm.maps import MapSet
+from stellarfm.maps import MapScaler, MapSet
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def clouds(cloud):
 
 @pytest.fixture(scope="module")
 def linear():
-    return Method("linear", RadialStatistics(), LogMassRegressor(LinearRegression()))
+    return Method("linear", Statistics(), LogMassRegressor(LinearRegression()))
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +43,13 @@ def found(clouds, linear):
 class Memory(BaseEstimator):
     """Knows the mass of every group it was shown; asserts that it was never shown the one it is asked for."""
 
-    def fit(self, X, mass, *, stars):
-        self.shown_ = set(X[:, 0])
+    def fit(self, features, log_mass, *, stars, blocks=None):
+        self.shown_ = set(features[:, 0])
         return self
 
-    def predict_log_mass(self, X):
-        assert not self.shown_ & set(X[:, 0])
-        return MassPrediction(*np.zeros((3, len(X))))
+    def predict(self, features):
+        assert not self.shown_ & set(features[:, 0])
+        return np.zeros(len(features))
 
 
 class GroupNumbers(NoFeatures):
@@ -77,7 +78,7 @@ def test_features_are_learnt_from_the_training_side_alone(clouds):
             seen.append(set(windows.stars["simulation"]))
             return self
 
-    spy = Method("spy", Spy(), mean_of_training().regressor)
+    spy = Method("spy", Spy(), mean_of_training().head)
     held_out_masses(clouds, [spy], splits=["simulation"], calibration_by="simulation")
     # Each fold learns from two clouds, then from each of these alone to calibrate on the other.
     assert len(seen) == 9
@@ -114,7 +115,7 @@ def test_the_mean_is_that_of_the_training_side(clouds, found):
     part = part[(part["split"] == "simulation") & (part["method"] == "mean of the training stars")]
     others = np.asarray(clouds.stars["simulation"]) != "one"
     expected = np.log10(clouds.stars["mass"][others].value).mean()
-    np.testing.assert_allclose(np.log10(part["mass"][part["simulation"] == "one"].value), expected)
+    np.testing.assert_allclose(np.log10(part["mass_predicted"][part["simulation"] == "one"].value), expected)
 
 
 def test_comparison_says_who_wins(found):
@@ -156,18 +157,22 @@ def test_one_simulation_cannot_be_left_out(cloud):
         held_out_masses(cloud("one"), [mean_of_training()], splits=["simulation"])
 
 
+def embedder(encoder, **readout):
+    return Embedder(encoder, MapScaler(), Readout(**readout), pixels=32, pixel_scale=4 / 512 * u.pc)
+
+
 def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readout(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
-    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
-    names = [method.name for method in default_methods(trained, pixels=32)]
+    trained = FrozenEncoder(random.name, random.options, lambda: random.module, {"steps": 3})
+    names = [method.name for method in default_methods(embedder(trained), KNNHead())]
     assert names[:2] == ["test.tiny, pretrained: rings", "test.tiny, random weights: rings"]
-    assert [method.name for method in default_methods(random, pixels=32)] == names[1:]
+    assert [method.name for method in default_methods(embedder(random), KNNHead())] == names[1:]
 
 
 def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     """The reference set of the model holds these stars; a leak would give R2 of 1."""
     windows = MapSet.concatenate([cloud("one", seed=1), cloud("two", seed=2)])
-    remembered = fitted_model.head.regressor.predict_log_mass(fitted_model.features(windows)).value
+    remembered = fitted_model.head.head.predict(fitted_model.features(windows))
     np.testing.assert_allclose(10**remembered, windows.stars["mass"].value, rtol=1e-4)
     found = benchmark_model(windows, model=fitted_model, quick=True)
     judged = found.predictions[found.predictions["method"] == found.predictions["method"][0]]
@@ -181,9 +186,9 @@ def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
 
 def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
     random = FrozenEncoder.random(tiny_encoder, image_size=32)
-    trained = FrozenEncoder(random.name, random.options, random.module, {"steps": 3})
-    readout = Readout(pooling=("class", "profiles"))
-    methods = default_methods(trained, pixels=32, readout=readout, regressor=MassRegressor(block_weights=(0.3, 1.0)))
+    trained = FrozenEncoder(random.name, random.options, lambda: random.module, {"steps": 3})
+    weighted = KNNHead(block_weights=(0.3, 1.0))
+    methods = default_methods(embedder(trained, pooling=("class", "profiles")), weighted)
     names = [method.name for method in methods]
     assert names[:3] == [
         "test.tiny, pretrained: class + profiles",
@@ -192,4 +197,16 @@ def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
     ]
     assert names[3:5] == ["test.tiny, random weights: class + profiles", "test.tiny, random weights: class"]
     assert methods[0].features is methods[2].features
-    assert methods[2].columns == slice(methods[0].regressor.blocks[0], sum(methods[0].regressor.blocks))
+    assert methods[2].columns == slice(methods[0].blocks[0], sum(methods[0].blocks))
+    assert methods[0].head.block_weights == (0.3, 1.0)
+    assert methods[1].head.block_weights is None
+
+
+def test_statistics_need_no_encoder_in_a_benchmark():
+    names = [method.name for method in default_methods(embedder(None, pooling="statistics"), KNNHead())]
+    assert names[:2] == ["statistics", "hand-made statistics + forest"]
+
+
+def test_crps_is_reported_and_that_of_the_mean_is_worse(found):
+    crps = {(row["split"], row["method"]): row["star_crps"].value for row in found.scores}
+    assert crps["star", "linear"] < 0.5 * crps["star", "mean of the training stars"]

@@ -1,5 +1,8 @@
 import json
 import logging
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +11,18 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from stellarfm.encoders.weights import save_weights
-from stellarfm.exceptions import InputNotFoundError, MapError, ModelError, OutputExistsError, UnknownPluginError
-from stellarfm.inference import MassFlag, MassRegressor, Readout, StarConformal, StellarModel
+from stellarfm.exceptions import (
+    InputNotFoundError,
+    MapError,
+    ModelError,
+    OutputExistsError,
+    PluginError,
+    UnknownPluginError,
+)
+from stellarfm.inference import ForestHead, KNNHead, MassFlag, Readout, StarConformal, StellarModel
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.encoding.statistics import window_statistics
+from stellarfm.inference.model_directory import config_text
 from stellarfm.maps import MapScaler, MapSet
 
 
@@ -23,7 +35,7 @@ def test_masses_of_new_stars_are_right(fitted_model, cloud):
     table = fitted_model.estimate(new)
     error = np.log10(table["mass"] / new.stars["mass"]).value
     assert np.sqrt(np.mean(error**2)) < 0.25
-    assert fitted_model.head.cross_validation["r2"] > 0.5
+    assert fitted_model.head.cross_validation["cube"]["r2"] > 0.5
     assert table["mass"].unit == u.solMass
 
 
@@ -177,6 +189,105 @@ def test_held_out_simulations_do_not_set_the_scales(cloud, tiny_encoder, monkeyp
     assert sorted(fitted_on) == ["onth", "ontw", "ontwth", "twth"]
 
 
+def deep(windows):
+    """The same stars behind a foreground, with other noise."""
+    scale = 2 + 0.5 * np.random.default_rng(9).normal(size=(len(windows), 1, 1))
+    return replace(windows, column_density=windows.column_density * np.abs(scale), depth=4 * u.pc)
+
+
+def test_windows_of_several_depths_in_one_model(cloud, tmp_path, caplog):
+    sets = [cloud("one", seed=1), cloud("two", seed=2), deep(cloud("two", seed=2))]
+    model = StellarModel.fit(sets, encoder=None, head=ForestHead(n_trees=20))
+    assert model.head.summary()["windows_by_depth"] == {"cube": 72, "field": 36}
+    assert model.head.summary()["stars"] == 24
+    model.save(tmp_path / "model")
+    loaded = StellarModel.load(tmp_path / "model")
+    new = cloud("three", seed=3)
+    with caplog.at_level(logging.INFO, logger="stellarfm"):
+        tables = {depth: loaded.estimate(new, depth=depth) for depth in ("auto", "cube", "field")}
+        assert loaded.estimate(deep(new)).meta["depth_class"] == "field"
+    assert "assuming windows of depth 'cube'" in caplog.text
+    assert [tables[depth].meta["depth_class"] for depth in tables] == ["cube", "cube", "field"]
+    np.testing.assert_array_equal(tables["auto"]["mass"], tables["cube"]["mass"])
+    assert np.median(tables["field"]["log_mass_error"]) > np.median(tables["cube"]["log_mass_error"])
+    with pytest.raises(ModelError, match="choose 'cube' or 'field'"):
+        loaded.estimate(new, depth="sky")
+
+
+def test_a_field_is_taken_for_deep(fitted_model, field_with_stars, caplog):
+    maps, stars = field_with_stars()
+    table = fitted_model.estimate(maps, sources=stars)
+    assert table.meta["depth_class"] == "field"
+    assert "no windows of depth 'field'" in caplog.text
+
+
+def test_a_model_without_an_encoder(cloud, tmp_path):
+    model = StellarModel.fit(cloud(n_stars=4), encoder=None, head=ForestHead(n_trees=5))
+    model.save(tmp_path / "model")
+    loaded = StellarModel.load(tmp_path / "model")
+    assert not (tmp_path / "model" / "encoder.safetensors").exists()
+    np.testing.assert_array_equal(loaded.estimate(cloud())["mass"], model.estimate(cloud())["mass"])
+    with pytest.raises(ModelError, match="has no encoder"):
+        loaded.segment(cloud())
+    with pytest.raises(ModelError, match="without an encoder"):
+        FrozenEncoder.resolve(tmp_path / "model", image_size=32)
+    with pytest.raises(ModelError, match="needs an encoder"):
+        StellarModel.fit(cloud(n_stars=4), encoder=None, readout=Readout(pooling="class"))
+
+
+def test_masses_from_statistics_load_no_torch(cloud, tmp_path):
+    """Not even where the model has an encoder, for segments."""
+    StellarModel.load()
+    cloud(side=64).write(tmp_path / "maps.h5")
+    code = (
+        "import sys; from stellarfm.inference import StellarModel; from stellarfm.maps import MapSet;"
+        f"StellarModel.load().estimate(MapSet.read({str(tmp_path / 'maps.h5')!r}));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("pooling", [("statistics", "class"), ("rings", "statistics")])
+def test_statistics_stand_where_the_readout_names_them(cloud, tiny_encoder, pooling):
+    windows = cloud(n_stars=4)
+    model = StellarModel.fit(windows, encoder=tiny_encoder, readout=Readout(pooling=pooling), head=KNNHead())
+    found, lengths = model.features(windows), model.embedder.block_lengths
+    part = slice(0, 121) if pooling[0] == "statistics" else slice(lengths[0], None)
+    assert found.shape[1] == sum(lengths)
+    np.testing.assert_array_equal(found[:, part], window_statistics(windows))
+
+
+def test_priors_quantiles_and_samples(fitted_model, cloud):
+    new = cloud("three", seed=3)[:5]
+    table = fitted_model.estimate(new, prior="kroupa", quantiles=(0.05, 0.5), samples=50, seed=2)
+    assert table.meta["prior"] == "kroupa"
+    assert np.all(table["mass_quantile_05"] < table["mass_quantile_50"])
+    np.testing.assert_allclose(table["mass_quantile_50"], table["mass_median"])
+    assert table["mass_samples"].shape == (5, 50)
+    np.testing.assert_array_equal(
+        table["mass_samples"], fitted_model.estimate(new, prior="kroupa", samples=50, seed=2)["mass_samples"]
+    )
+    assert np.all(np.abs(np.log10(np.median(table["mass_samples"], axis=1) / table["mass_median"])) < 0.3)
+    with pytest.raises(ModelError, match="unknown prior"):
+        fitted_model.estimate(new, prior="salpeter")
+
+
+def test_the_distribution_is_that_of_the_table(fitted_model, cloud):
+    new = cloud("three", seed=3)[:5]
+    distribution, table = fitted_model.distribution(new), fitted_model.estimate(new)
+    np.testing.assert_allclose(10 ** distribution.mean(), table["mass"].value)
+    np.testing.assert_allclose(10 ** distribution.interval(0.9)[1], table["mass_upper_90"].value)
+
+
+def test_analogues_are_windows_of_similar_mass(fitted_model, cloud):
+    new = cloud("three", seed=3)
+    found = fitted_model.analogues(new, n_analogues=2)
+    assert len(found) == 2 * len(new)
+    assert set(found["simulation"]) <= {"one", "two"}
+    first = found[found["rank"] == 1]
+    assert np.std(np.log10(first["mass"] / new.stars["mass"][first["source"]]).value) < 0.3
+
+
 def test_unknown_encoder(cloud):
     with pytest.raises(UnknownPluginError, match="did you mean resnet18"):
         StellarModel.fit(cloud(), encoder="resnet81")
@@ -199,8 +310,8 @@ def test_all_options_survive(cloud, tmp_path, tiny_encoder):
         encoder=tiny_encoder,
         scaler=MapScaler(column_reference="window"),
         readout=Readout(pooling=("class", "zooms"), n_rings=2, zooms=2, symmetries=False, mirror=True),
-        regressor=MassRegressor(n_components=3, n_neighbors=2, neighbours="stars", standardise=True),
-        intervals=StarConformal(symmetric=True, scaled=True),
+        head=KNNHead(n_components=3, n_neighbors=2, vote_by="star", standardize=True),
+        conformal=StarConformal(residual_bandwidth=0.3, level_bandwidth=0.5, smoothing=0.05, residual_power=1.0),
     )
     model.save(tmp_path / "model")
     loaded = StellarModel.load(tmp_path / "model")
@@ -212,20 +323,37 @@ def test_all_options_survive(cloud, tmp_path, tiny_encoder):
 
 def test_each_part_of_a_readout_is_a_block(cloud, tiny_encoder):
     model = StellarModel.fit(
-        cloud(n_stars=4), encoder=tiny_encoder, readout=Readout(pooling=("class", "zooms", "profiles"), zooms=2)
+        cloud(n_stars=4),
+        encoder=tiny_encoder,
+        readout=Readout(pooling=("class", "zooms", "profiles"), zooms=2),
+        head=KNNHead(n_components=3),
     )
     width = model.embedder.encoder.module.embed_dim
-    assert model.head.regressor.blocks == model.embedder.readout.lengths(model.embedder.encoder.module, side=32)
-    assert model.head.regressor.blocks[1] % (2 * width) == 0
-    assert sum(model.head.regressor.blocks) == model.head.reference.features.shape[1]
+    blocks = model.embedder.readout.lengths(model.embedder.encoder.module, side=32)
+    assert blocks[1] % (2 * width) == 0
+    assert sum(blocks) == model.head.reference.features.shape[1]
+    matrix = model.head.head.whitening_.matrix
+    first, *_ = (np.flatnonzero(matrix[:, column]) for column in range(matrix.shape[1]))
+    assert first.max() < blocks[0]  # a component uses the features of one part
+    assert np.flatnonzero(matrix[:, -1]).min() >= sum(blocks[:-1])
+
+
+def edit_config(directory, edit):
+    """Change config.json as its author would: its hash fits again."""
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    edit(config)
+    config.pop("config_sha256", None)
+    if config.get("schema") == "stellarfm-model":
+        config = json.loads(config_text({key: config[key] for key in config if not key.startswith("schema")})) | {
+            "schema_version": config["schema_version"]
+        }
+    path.write_text(json.dumps(config))
 
 
 def test_a_model_from_before_there_were_zooms(fitted_model, cloud, tmp_path):
     fitted_model.save(tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text())
-    del config["readout"]["zooms"]
-    path.write_text(json.dumps(config))
+    edit_config(tmp_path / "model", lambda config: config["readout"].pop("zooms"))
     loaded = StellarModel.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.features(cloud()), fitted_model.features(cloud()))
     np.testing.assert_array_equal(loaded.estimate(cloud())["mass"], fitted_model.estimate(cloud())["mass"])
@@ -251,7 +379,7 @@ def test_a_pretrained_encoder_is_found_by_directory_or_file(cloud, tmp_path, tin
         json.dumps({"encoder": tiny_encoder, "options": {"image_size": 32}, "training": training})
     )
     for choice in (run, run / "encoder.safetensors"):
-        model = StellarModel.fit(cloud(n_stars=3), encoder=choice)
+        model = StellarModel.fit(cloud(n_stars=3), encoder=choice, readout=Readout(pooling="zooms"))
         assert model.embedder.encoder.training == training
         np.testing.assert_array_equal(model.features(cloud()), self_made(cloud, encoder.half_precision(), model))
     assert "pretrained" in model.card()
@@ -291,6 +419,7 @@ def test_the_directory_holds_what_the_design_says(model_directory):
         "README.md",
         "config.json",
         "encoder.safetensors",
+        "head.safetensors",
         "reference.fits",
     ]
     config = json.loads((model_directory / "config.json").read_text())
@@ -319,7 +448,7 @@ def test_the_encoder_of_a_model_and_the_default_one_are_found(fitted_model, mode
     )
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits"])
+@pytest.mark.parametrize("name", ["encoder.safetensors", "head.safetensors", "reference.fits"])
 def test_altered_files_are_refused(model_directory, tmp_path, name):
     copy = copy_of(model_directory, tmp_path)
     data = bytearray((copy / name).read_bytes())
@@ -329,7 +458,7 @@ def test_altered_files_are_refused(model_directory, tmp_path, name):
         StellarModel.load(copy)
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits", "config.json"])
+@pytest.mark.parametrize("name", ["encoder.safetensors", "head.safetensors", "reference.fits", "config.json"])
 def test_missing_files_are_named(model_directory, tmp_path, name):
     copy = copy_of(model_directory, tmp_path)
     (copy / name).unlink()
@@ -344,18 +473,28 @@ def test_missing_files_are_named(model_directory, tmp_path, name):
         (lambda c: c["files"].pop("reference.fits"), "lacks hashes"),
         (lambda c: c.update(schema="other"), "has schema 'other'"),
         (lambda c: c.update(schema_version=99), "99"),
+        (lambda c: c.update(schema_version=1), "schema version 1, whose head .*fit the model again"),
+        (lambda c: c["files"].update({"../other": "0"}), "unknown file"),
         (lambda c: c["encoder"].pop("options"), "incomplete or wrong"),
-        (lambda c: c["regressor"].update(surprise=1), "incomplete or wrong"),
+        (lambda c: c["head_options"].update(surprise=1), "no option 'surprise'"),
+        (lambda c: c["calibration"].update(surprise=1), "incomplete or wrong"),
+        (lambda c: c.update(head="oracle"), "unknown head 'oracle'"),
         (lambda c: c.update(files=None), "lacks hashes"),
         (lambda c: c["windows"].update(pixels="many"), "incomplete or wrong"),
     ],
 )
 def test_configurations_that_cannot_be_used(model_directory, tmp_path, edit, match):
     copy = copy_of(model_directory, tmp_path)
-    config = json.loads((copy / "config.json").read_text())
-    edit(config)
-    (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=match):
+    edit_config(copy, edit)
+    with pytest.raises((ModelError, PluginError), match=match):
+        StellarModel.load(copy)
+
+
+def test_an_altered_configuration_is_refused(model_directory, tmp_path):
+    copy = copy_of(model_directory, tmp_path)
+    text = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(text.replace('"smoothing": 0.03', '"smoothing": 0.01'))
+    with pytest.raises(ModelError, match=r"config\.json was altered"):
         StellarModel.load(copy)
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.encoding.features import Readout, extract_patches
+from stellarfm.inference.encoding.features import STATISTICS, Readout, extract_patches
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.maps import MapScaler, MapSet
+
+if TYPE_CHECKING:
+    from stellarfm.contracts import Encoder
 
 __all__ = ["Embedder"]
 
@@ -25,8 +30,8 @@ class Embedder:
 
     Parameters
     ----------
-    encoder : FrozenEncoder
-        Frozen encoder with its name, options and training record.
+    encoder : FrozenEncoder or None
+        Frozen encoder with its name, options and training record; None if the readout needs none.
     scaler : MapScaler
         Scaler from maps with units to encoder input.
     readout : Readout
@@ -46,7 +51,7 @@ class Embedder:
     (512,)
     """
 
-    encoder: FrozenEncoder
+    encoder: FrozenEncoder | None
     scaler: MapScaler
     readout: Readout
     pixels: int
@@ -55,15 +60,25 @@ class Embedder:
     @property
     def patch_size(self) -> int:
         """Side of an encoder patch in pixels."""
-        return self.encoder.module.patch_size
+        return self._module.patch_size
+
+    @property
+    def _module(self) -> Encoder:
+        """The encoder itself; raises `ModelError` if there is none."""
+        if self.encoder is None:
+            raise ModelError("this model has no encoder, so no patch features to segment; fit one with an encoder")
+        return self.encoder.module
 
     @property
     def block_lengths(self) -> tuple[int, ...]:
         """Lengths of the parts of a feature vector, one for each pooling of the readout."""
-        return self.readout.lengths(self.encoder.module, side=self.pixels)
+        needed = self.encoder is not None and self.readout.needs_images
+        return self.readout.lengths(self._module if needed else None, side=self.pixels)
 
     def fit(self, windows: MapSet) -> Embedder:
         """Return an embedder whose scaler is fitted to `windows`; encoder and readout have nothing to fit."""
+        if not self.readout.needs_images and self.encoder is None:
+            return self
         return replace(self, scaler=copy(self.scaler).fit(windows))
 
     def features(self, windows: MapSet) -> np.ndarray:
@@ -75,11 +90,23 @@ class Embedder:
             If the windows have another size or scale than the model, or the scaler is not fitted.
         """
         self.check_windows(windows)
-        return self.readout.extract(self.encoder.module, self.scaler.transform(windows))
+        if not self.readout.needs_images:
+            return window_statistics(windows)
+        if self.encoder is None:
+            raise ModelError(
+                f"readout {' + '.join(self.readout.pooling)} needs an encoder; give one, or read 'statistics'"
+            )
+        from_images = replace(self.readout, pooling=tuple(n for n in self.readout.pooling if n != STATISTICS))
+        vectors = from_images.extract(self._module, self.scaler.transform(windows))
+        ends = np.cumsum(from_images.lengths(self._module, side=self.pixels))[:-1]
+        parts = dict(zip(from_images.pooling, np.split(vectors, ends, axis=1), strict=True))
+        if STATISTICS in self.readout.pooling:
+            parts[STATISTICS] = window_statistics(windows)
+        return np.concatenate([parts[name] for name in self.readout.pooling], axis=1)
 
     def patches(self, windows: MapSet) -> np.ndarray:
         """Return patch features of windows of any scale, shape (N, rows, columns, embed_dim), float32."""
-        return extract_patches(self.encoder.module, self.scaler.transform(windows))
+        return extract_patches(self._module, self.scaler.transform(windows))
 
     def check_windows(self, windows: MapSet) -> None:
         """Raise `ModelError` for windows of another size or scale than the model's."""

@@ -8,22 +8,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.radial_profiles import N_RINGS, image_profiles
-from stellarfm.inference.encoding.zoom_views import zoomed
+from stellarfm.inference.encoding.statistics import STATISTIC_NAMES
 
 if TYPE_CHECKING:
+    import torch
+
     from stellarfm.contracts import Encoder
 
-__all__ = ["DEFAULT_POOLING", "POOLINGS", "Readout", "extract_patches"]
+__all__ = ["DEFAULT_POOLING", "POOLINGS", "STATISTICS", "Readout", "extract_patches"]
 
 #: Ways to pool the output of an encoder into one vector.
-POOLINGS = ("class", "mean", "rings", "zooms", "profiles")
+POOLINGS = ("class", "mean", "rings", "zooms", "profiles", "statistics")
+
+#: Pooling that needs neither encoder nor scaled images.
+STATISTICS = "statistics"
 
 #: Poolings of the bundled model.
-DEFAULT_POOLING = ("zooms", "profiles")
+DEFAULT_POOLING = ("statistics",)
 
 #: Channel whose sign flips when a cloud is seen from the opposite side.
 VELOCITY_CHANNEL = 1
@@ -43,8 +47,9 @@ class Readout:
         means in concentric rings about the center, where the star is; ``"zooms"`` are such rings of several views,
         each of which magnifies the center of the previous one by two
         (`stellarfm.inference.encoding.zoom_views.zoomed`). ``"profiles"`` does not use the encoder: means and scatters
-        of the images themselves in rings (`stellarfm.inference.encoding.radial_profiles.image_profiles`). Several are
-        concatenated in the order given.
+        of the images themselves in rings (`stellarfm.inference.encoding.radial_profiles.image_profiles`). Neither does
+        ``"statistics"``: 121 physical statistics of the maps in rings
+        (`stellarfm.inference.encoding.statistics.window_statistics`). Several are concatenated in the order given.
     n_rings : int
         Number of rings; at most half the patches of a side.
     zooms : int
@@ -81,8 +86,14 @@ class Readout:
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} is {getattr(self, name)}; expected 1 or more")
 
-    def lengths(self, encoder: Encoder, *, side: int) -> tuple[int, ...]:
-        """Return the length of each pooling's part of a feature vector, for windows of `side` pixels."""
+    def lengths(self, encoder: Encoder | None, *, side: int) -> tuple[int, ...]:
+        """Return the length of each pooling's part of a feature vector, for windows of `side` pixels.
+
+        Without an encoder (None), the readout must be ``"statistics"`` alone.
+        """
+        if encoder is None:
+            self._check_no_encoder()
+            return (len(STATISTIC_NAMES),)
         rings = int(ring_index(side // encoder.patch_size, self.n_rings).max()) + 1
         known = {
             "class": encoder.embed_dim,
@@ -90,8 +101,19 @@ class Readout:
             "rings": rings * encoder.embed_dim,
             "zooms": self.zooms * rings * encoder.embed_dim,
             "profiles": 2 * encoder.in_channels * N_RINGS,
+            STATISTICS: len(STATISTIC_NAMES),
         }
         return tuple(known[name] for name in self.pooling)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether scaled images, and so scaler and encoder, are needed."""
+        return self.pooling != (STATISTICS,)
+
+    def _check_no_encoder(self) -> None:
+        """Raise `ModelError` for a readout that needs an encoder."""
+        if self.needs_images:
+            raise ModelError(f"readout {' + '.join(self.pooling)} needs an encoder; give one, or read out 'statistics'")
 
     def extract(self, encoder: Encoder, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """Return one feature vector for each image.
@@ -113,8 +135,11 @@ class Readout:
         Raises
         ------
         ModelError
-            If the images do not fit the encoder, or are too small for `zooms` views.
+            If the images do not fit the encoder, are too small for `zooms` views, or `pooling` contains
+            ``"statistics"``, which are computed from maps and not from images.
         """
+        if STATISTICS in self.pooling:
+            raise ModelError("statistics are computed from maps, not from images; call Embedder.features")
         rows = [_averaged(encoder, batch, self) for batch in _batches(images, batch_size)]
         return np.concatenate(rows).astype(np.float32)
 
@@ -134,6 +159,8 @@ def extract_patches(encoder: Encoder, images: np.ndarray, *, batch_size: int = 6
 
 def _batches(images: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
     """Yield consecutive batches of `images` as tensors."""
+    import torch
+
     if images.ndim != 4 or len(images) == 0:
         raise ModelError(f"images of shape {images.shape}; expected (N, channels, side, side) with N > 0")
     for start in range(0, len(images), batch_size):
@@ -143,6 +170,8 @@ def _batches(images: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
 @contextmanager
 def _frozen(encoder: Encoder) -> Iterator[torch.nn.Module]:
     """Put the encoder into evaluation mode without gradients; restore its mode afterwards."""
+    import torch
+
     module: torch.nn.Module = encoder  # type: ignore[assignment]
     training = module.training
     module.eval()
@@ -174,6 +203,8 @@ def _averaged(encoder: Encoder, images: torch.Tensor, readout: Readout) -> np.nd
 
 def _copies(images: torch.Tensor, symmetries: bool, mirror: bool) -> Iterator[torch.Tensor]:
     """Yield the images, then rotated and reflected copies, and the same with flipped velocity, as the options say."""
+    import torch
+
     for copy in (images, _mirrored(images)) if mirror else (images,):
         for quarter_turns in range(4 if symmetries else 1):
             rotated = torch.rot90(copy, quarter_turns, dims=(-2, -1))
@@ -209,6 +240,8 @@ def _pool(images: torch.Tensor, encoder: Encoder, readout: Readout) -> np.ndarra
 
 def _zoomed_patches(encoder: Encoder, images: torch.Tensor, patches: np.ndarray, zooms: int) -> Iterator[np.ndarray]:
     """Yield the patch features of every view, beginning with `patches`, those of the whole windows."""
+    from stellarfm.inference.encoding.zoom_views import zoomed
+
     views = zoomed(images, zooms)
     next(views)
     yield patches

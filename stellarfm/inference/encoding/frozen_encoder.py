@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, ModelError
-from stellarfm.inference.model_directory import BUNDLED, CONFIG, WEIGHTS, read_config
+from stellarfm.inference.model_directory import CONFIG, WEIGHTS, bundled_directory, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,8 @@ class FrozenEncoder:
         Registered name.
     options : dict
         Constructor options.
-    module : Encoder
-        The encoder itself.
+    loader : callable
+        Function that returns the encoder; called once, when `module` is first used.
     training : dict
         Training record; empty if the weights are random.
 
@@ -47,8 +48,13 @@ class FrozenEncoder:
 
     name: str
     options: dict[str, Any]
-    module: Encoder
+    loader: Callable[[], Encoder]
     training: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def module(self) -> Encoder:
+        """The encoder itself; masses from statistics alone do not load it, nor torch."""
+        return self.loader()
 
     @classmethod
     def resolve(cls, choice: str | os.PathLike, *, image_size: int, seed: int = 0) -> FrozenEncoder:
@@ -57,9 +63,9 @@ class FrozenEncoder:
         Parameters
         ----------
         choice : str or path
-            ``"bundled"``, the encoder of the bundled model; the output directory of a pretraining run, a model
-            directory, or a safetensors file with an ``encoder.json`` in the same directory; or a registered name,
-            for random weights.
+            ``"bundled"`` or ``"hirashima2025"``, the encoder of a model in the package; the output directory of a
+            pretraining run, a model directory, or a safetensors file with an ``encoder.json`` in the same directory;
+            or a registered name, for random weights.
         image_size : int
             Side of the windows in pixels; native size of an encoder constructed by name.
         seed : int
@@ -70,7 +76,7 @@ class FrozenEncoder:
         InputNotFoundError, ModelError, UnknownPluginError
             If a file is missing or invalid, or the name is not registered.
         """
-        path = BUNDLED if choice == "bundled" else Path(choice)
+        path = bundled_directory(choice) or Path(choice)
         if (path / CONFIG).is_file():
             return cls.from_model(read_config(path), path)
         if path.is_dir():
@@ -96,22 +102,36 @@ class FrozenEncoder:
             torch.manual_seed(seed)
             encoder = registry.create("encoders", name, **options)
         calibrate_batch_norms(encoder, _flames(encoder.in_channels, encoder.patch_size))
-        return cls(name, options, encoder)
+        return cls(name, options, lambda: encoder)
 
     @classmethod
     def load(cls, name: str, options: dict[str, Any], weights: Path, training: dict[str, Any]) -> FrozenEncoder:
-        """Return the registered encoder `name` with the weights of a safetensors file."""
-        from stellarfm.encoders.weights import load_weights
+        """Return the registered encoder `name` with the weights of a safetensors file, which is read when needed.
 
-        encoder = registry.create("encoders", name, **options)
-        load_weights(encoder, weights)
-        return cls(name, options, encoder, training)
+        Raises
+        ------
+        UnknownPluginError
+            If the name is not registered.
+        """
+        if name not in registry.names("encoders"):
+            registry.get("encoders", name)  # raises, and names similar encoders
+
+        def load_encoder() -> Encoder:
+            from stellarfm.encoders.weights import load_weights
+
+            encoder = registry.create("encoders", name, **options)
+            load_weights(encoder, weights)
+            return encoder
+
+        return cls(name, options, load_encoder, training)
 
     @classmethod
     def from_model(cls, config: dict[str, Any], directory: Path) -> FrozenEncoder:
         """Return the encoder of a model directory with this configuration."""
         try:
             known = config["encoder"]
+            if known is None:
+                raise ModelError(f"{directory} holds a model without an encoder; give another one")
             name, options, training = known["name"], known["options"], known["training"]
         except (KeyError, TypeError) as error:
             raise ModelError(

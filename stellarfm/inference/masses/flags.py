@@ -32,10 +32,7 @@ class MassFlag(IntFlag):
     OUTSIDE_FIELD = 1, "The star lies outside the maps, or no pixel of its window is usable: no mass."
     LOW_COVERAGE = 2, "A smaller fraction of the window is usable than `min_coverage`."
     CENTRE_MISSING = 4, "Fewer than half of the pixels around the star (a quarter of the window's side) are usable."
-    OUT_OF_DISTRIBUTION = (
-        8,
-        "The window is farther from the reference set than 99 % of the reference stars are from each other.",
-    )
+    OUT_OF_DISTRIBUTION = 8, "The window is unlike the reference set: at least one of the bits UNUSUAL_* is set."
     OUTSIDE_MASS_RANGE = (
         16,
         "Fewer than five reference stars are heavier, or lighter: masses here are poorly constrained.",
@@ -43,6 +40,13 @@ class MassFlag(IntFlag):
     UNBOUNDED_INTERVAL = 32, "Too few reference stars for one of the levels; that interval is (0, infinity)."
     IN_REFERENCE = 64, "This star of this simulation is in the reference set: the estimate is not independent."
     TOO_FEW_PIXELS = 128, "Fewer than a tenth of the pixels of the window are usable: no mass."
+    UNUSUAL_LEVEL = 256, "The column density is unlike that of reference windows of similar kinematics and profiles."
+    UNUSUAL_SCALE = (
+        512,
+        "Structure at one pixel is unlike that of the reference set: another beam, pixel size or noise.",
+    )
+    UNUSUAL_STRUCTURE = 1024, "Gradients and curvatures of the maps are unlike those of the reference set."
+    UNUSUAL_KINEMATICS = 2048, "Velocity dispersion or velocity scatter are unlike those of similar reference windows."
 
 
 def decode_flags(value: int) -> list[str]:

@@ -29,6 +29,8 @@ ENDINGS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "v
 #: Key of `QTable.meta` -> FITS keyword.
 KEYWORDS = {
     "label_kind": "LABELS",
+    "depth_class": "DEPTHCLS",
+    "prior": "PRIOR",
     "levels": "LEVELS",
     "encoder": "ENCODER",
     "model_sha256": "MODELSHA",
@@ -38,10 +40,11 @@ KEYWORDS = {
 }
 
 DESCRIPTIONS = {
-    "mass": "ten to the power of the estimated log10 mass",
+    "mass": "ten to the power of the mean log10 mass",
+    "mass_median": "median mass",
     "log_mass_error": "half the width of the narrowest interval, in dex",
     "coverage": "fraction of usable pixels in the window",
-    "ood": "distance to the reference set; above 1: farther than 99 % of the reference stars",
+    "ood": "largest score of unfamiliarity in units of its threshold; above 1: flagged",
     "flags": "bits of stellarfm.inference.MassFlag",
 }
 
@@ -72,10 +75,13 @@ def mass_table(
     stars: QTable,
     *,
     log_mass: np.ndarray,
-    offsets: Mapping[float, tuple[np.ndarray, np.ndarray]],
+    median: np.ndarray,
+    intervals: Mapping[float, tuple[np.ndarray, np.ndarray]],
     coverage: np.ndarray,
     ood: np.ndarray,
     flags: np.ndarray,
+    quantiles: Mapping[float, np.ndarray] | None = None,
+    samples: np.ndarray | None = None,
 ) -> QTable:
     """Return the table of masses, a row per window.
 
@@ -83,35 +89,44 @@ def mass_table(
     ----------
     stars : QTable
         Names and positions of the stars; a column ``mass`` in it (a label) is left out.
-    log_mass : ndarray
-        Logarithms (base 10) of the masses in solMass, shape (N,).
-    offsets : mapping
-        Level -> lower and upper offsets from `log_mass`, each (N,), dex.
+    log_mass, median : ndarray
+        Mean and median of log10 of the mass in solMass, shape (N,).
+    intervals : mapping
+        Level -> lower and upper end of log10 mass, each (N,).
     coverage : ndarray
         Fraction of usable pixels, shape (N,).
     ood : ndarray
-        Distance to the reference set in units of its 99 % quantile, shape (N,).
+        Largest score of unfamiliarity in units of its threshold, shape (N,).
     flags : ndarray
         Bits of `MassFlag`, shape (N,).
+    quantiles : mapping, optional
+        Probability -> quantile of log10 mass, shape (N,).
+    samples : ndarray, optional
+        Draws of log10 mass, shape (N, n).
 
     Returns
     -------
     QTable
-        The columns of `stars`, then ``mass``, ``mass_lower_68``, ``mass_upper_68``, ... [solMass], ``log_mass_error``
-        [dex], ``coverage``, ``ood``, ``flags``.
+        The columns of `stars`, then ``mass``, ``mass_median``, ``mass_lower_68``, ``mass_upper_68``, ... [solMass],
+        ``log_mass_error`` [dex], ``coverage``, ``ood``, ``flags``, and, if given, ``mass_quantile_05``, ... and
+        ``mass_samples`` [solMass].
     """
-    columns = {"mass": 10**log_mass * u.solMass}
-    for level, (lower, upper) in offsets.items():
-        for name, offset in zip(interval_columns(level), (lower, upper), strict=True):
-            columns[name] = 10 ** (log_mass + offset) * u.solMass
-    lower, upper = offsets[min(offsets)]
+    columns = {"mass": 10**log_mass * u.solMass, "mass_median": 10**median * u.solMass}
+    for level, ends in intervals.items():
+        for name, end in zip(interval_columns(level), ends, strict=True):
+            columns[name] = 10**end * u.solMass
+    lower, upper = intervals[min(intervals)]
     columns |= {"log_mass_error": (upper - lower) / 2, "coverage": coverage.astype(np.float32)}
     columns |= {"ood": ood.astype(np.float32), "flags": flags.astype(np.int16)}
+    for probability, values in (quantiles or {}).items():
+        columns[f"mass_quantile_{level_name(probability).zfill(2)}"] = 10**values * u.solMass
+    if samples is not None:
+        columns["mass_samples"] = (10**samples).astype(np.float32) * u.solMass
     table = QTable(stars[[name for name in stars.colnames if name not in columns]], copy=True)
     for name, values in columns.items():
         table[name] = values
         table[name].info.description = DESCRIPTIONS.get(name)
-    table.meta = {"levels": " ".join(f"{level:g}" for level in offsets)}
+    table.meta = {"levels": " ".join(f"{level:g}" for level in intervals)}
     return table
 
 
@@ -131,7 +146,9 @@ def check_masses_path(path: str | os.PathLike, *, overwrite: bool = False) -> Pa
     return path
 
 
-def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+def write_masses(
+    table: QTable, path: str | os.PathLike, *, analogues: QTable | None = None, overwrite: bool = False
+) -> Path:
     """Write a table of masses in the format of the file name ending: .fits, .ecsv, .vot, .xml or .parquet.
 
     Parameters
@@ -140,6 +157,8 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
         Masses as `StellarModel.estimate` returns them.
     path : path
         Output file.
+    analogues : QTable, optional
+        Second table, extension ANALOGUES of a FITS file.
     overwrite : bool
         Replace an existing file.
 
@@ -151,7 +170,8 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
     Raises
     ------
     MapError, OutputExistsError
-        If the ending is not that of a table format, or the file exists and `overwrite` is False.
+        If `analogues` are given for another format, the ending is not that of a table format, or the file exists and
+        `overwrite` is False.
 
     Examples
     --------
@@ -166,9 +186,13 @@ def write_masses(table: QTable, path: str | os.PathLike, *, overwrite: bool = Fa
     """
     path = check_masses_path(path, overwrite=overwrite)
     kind = ENDINGS[path.suffix.lower()]
+    if analogues is not None and kind != "fits":
+        raise MapError(f"{path.name} cannot hold a second table; write `analogues` to a file of its own")
     with new_file(path, overwrite=overwrite) as temporary:
         if kind == "fits":
-            _write_fits(table, temporary)
+            hdus = [_table_hdu(table, "MASSES")]
+            hdus += [] if analogues is None else [_table_hdu(analogues, "ANALOGUES")]
+            write_hdus([fits.PrimaryHDU(), *hdus], temporary)
         elif kind == "votable":
             _write_votable(table, temporary)
         else:
@@ -191,16 +215,16 @@ def _without_meta(table: QTable) -> QTable:
     return plain
 
 
-def _write_fits(table: QTable, path: Path) -> None:
-    """Write a primary HDU and the table MASSES, whose header holds the meta data."""
+def _table_hdu(table: QTable, name: str) -> fits.BinTableHDU:
+    """Return a table extension whose header holds the meta data."""
     hdu = fits.table_to_hdu(_without_meta(table))
-    hdu.name = "MASSES"
+    hdu.name = name
     for key, value in table.meta.items():
         hdu.header[_keyword(key)] = value
     for number, name in enumerate(table.colnames, start=1):
         if table[name].info.description:
             hdu.header[f"TCOMM{number}"] = table[name].info.description
-    write_hdus([fits.PrimaryHDU(), hdu], path)
+    return hdu
 
 
 def _keyword(key: str) -> str:

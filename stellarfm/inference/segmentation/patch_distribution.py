@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from stellarfm.exceptions import ModelError
-from stellarfm.inference.masses.out_of_distribution import OOD_QUANTILE
 
 if TYPE_CHECKING:
     from stellarfm.inference.encoding.embedding import Embedder
     from stellarfm.maps import MapSet
 
 __all__ = ["PatchDistribution"]
+
+#: Quantile of the distances of the reference patches up to which a distance counts as in distribution.
+OOD_QUANTILE = 0.99
 
 #: Windows whose patches represent the reference set; 512 of 64 patches each fix 32 components well.
 PATCH_WINDOWS = 512
@@ -68,6 +69,8 @@ class PatchDistribution:
         ModelError
             If the patch vectors are all equal.
         """
+        from sklearn.decomposition import PCA
+
         if not np.ptp(patches, axis=0).any():
             raise ModelError("the patch features do not vary: the encoder has collapsed; pretrain it again")
         n_components = max(1, min(n_components, min(patches.shape) - 1))

@@ -1,7 +1,16 @@
 import numpy as np
+import pytest
 
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.radial_profiles import N_RINGS, image_profiles, mean_and_scatter, ring_weights
+
+
+@pytest.mark.parametrize("side", [32, 64, 65])
+def test_rings_share_no_pixel_and_fill_the_inscribed_circle(side):
+    weights = ring_weights((side, side))
+    assert set(weights.sum(axis=0)) == {0.0, 1.0}
+    assert weights.sum() == pytest.approx(np.pi / 4 * side**2, rel=0.02)
+    assert np.all(weights.sum(axis=1) > 0)
 
 
 def test_profiles_of_a_radial_image_are_its_profile():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor
 
-from stellarfm.inference.masses.neighbors import inverse_distance_weights, nearest
+from stellarfm.inference.masses.heads.neighbors import inverse_distance_weights, nearest
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_an_excluded_star_is_not_found(space):
 def test_pieces_give_the_same_as_the_whole(space, monkeypatch):
     reference, queries, stars = space
     whole = nearest(reference, queries, k=5, stars=stars, exclude=np.arange(7))
-    monkeypatch.setattr("stellarfm.inference.masses.neighbors.CHUNK", 2)
+    monkeypatch.setattr("stellarfm.inference.masses.heads.neighbors.CHUNK", 2)
     pieces = nearest(reference, queries, k=5, stars=stars, exclude=np.arange(7))
     np.testing.assert_array_equal(whole.reference, pieces.reference)
 
