@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from results_file import write_results
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import zoom
 
 from stellarfm.inference.masses.conformal import star_weights
 from stellarfm.inference.masses.familiarity import GROUPS, Familiarity, FamiliarityScores
-from stellarfm.maps import MapSet
+from stellarfm.maps import MapSet, Observation
 
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
@@ -59,8 +59,7 @@ def scaled(windows: MapSet, column: float = 1, velocity: float = 1, dispersion: 
 
 def beam(windows: MapSet, pixels: float) -> MapSet:
     """Convolve with a Gaussian beam of this full width at half maximum."""
-    sigma = pixels / FWHM_PER_SIGMA
-    return with_moments(windows, lambda values: gaussian_filter(values, (0, sigma, sigma), mode="nearest"))
+    return Observation(beam=pixels * windows.pixel_scale).apply(windows)
 
 
 def coarse(windows: MapSet, factor: int, *, linear: bool) -> MapSet:
