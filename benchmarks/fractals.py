@@ -1,10 +1,10 @@
-"""How fast fractals are rendered: against flam3, by the accepted image, with cores, points and size, and on a GPU.
+"""Speed of the fractal renderers: against flam3, per accepted image, with cores, points and size, and on a GPU.
 
     python benchmarks/fractals.py [--quick] [--output benchmarks/results/fractals]
 
-Ratios are taken between runs that alternate. Rates of one core are points in a processor second, taken from the
-difference between many and few points, so that neither the start of a program nor the making of a picture counts.
-flam3 always computes colours, and converts its buffer to a picture with density estimation and supersampling off.
+Ratios are taken between alternating runs. Rates of one core are points per processor second, from the difference
+between many and few points, so that neither the start of a program nor the conversion to an image counts. flam3 always
+computes colors, and converts its buffer to an image with density estimation and supersampling disabled.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from stellarfm.fractals import (
     sample_genome,
 )
 from stellarfm.fractals.acceptance import Costs, contrast, coverage, stages
-from stellarfm.fractals.export.generation import Job, produce
+from stellarfm.fractals.candidate_search import try_candidate
+from stellarfm.fractals.export import GenerationTask, generate
 from stellarfm.fractals.export.image_encoding import gzip_chunk
-from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome, render
 from stellarfm.parallel import available_cores
 
 SIZE = 336
-#: Points a second that an H200 could make if nothing but arithmetic counted (issue 4).
+#: Points per second of an H200 limited by arithmetic alone.
 CEILING = 3e11
 #: A million 336-pixel images of a million points in three minutes.
 TARGET_IMAGES, TARGET_POINTS = 1_000_000, 1_000_000
@@ -48,12 +49,12 @@ Row = dict[str, Any]
 
 
 def affine_genome() -> Genome:
-    """Four affine maps."""
+    """Return a genome of four affine maps."""
     return sample_genome("ifs", seed=1, index=3)
 
 
 def varied_genome() -> Genome:
-    """The same maps, each with two variations."""
+    """Return the genome of `affine_genome` with two variations per map."""
     pairs = (("spherical", "linear"), ("sinusoidal", "swirl"), ("julia", "bubble"), ("horseshoe", "polar"))
     maps = affine_genome().maps
     return Genome(
@@ -62,7 +63,7 @@ def varied_genome() -> Genome:
                 affine=a_map.affine,
                 variations=tuple((name, 0.5) for name in pairs[number % len(pairs)]),
                 probability=a_map.probability,
-                colour=a_map.colour,
+                color=a_map.color,
             )
             for number, a_map in enumerate(maps)
         )
@@ -70,31 +71,31 @@ def varied_genome() -> Genome:
 
 
 def genomes(quick: bool) -> dict[str, Genome]:
-    """What is rendered by both programs."""
+    """Return the genomes that both programs render, by name."""
     drawn = {} if quick else {f"flames {index}": FlameDataset(size=64).render(index).genome for index in range(4)}
     return {"affine": affine_genome(), "two variations": varied_genome(), **drawn}
 
 
-def our_seconds(genome: Genome, points: int, *, colour: bool) -> float:
-    """Processor seconds of one rendering."""
+def our_seconds(genome: Genome, points: int, *, color: bool) -> float:
+    """Return the processor seconds of one rendering."""
     program = compile_genome(genome)
     start = time.process_time()
-    render(program, FIXED_WINDOW, size=SIZE, points=points, colour=colour)
+    render(program, FIXED_WINDOW, size=SIZE, points=points, color=color)
     return time.process_time() - start
 
 
 def against_flam3(quick: bool) -> list[Row]:
-    """Points a second on one core, ours and flam3's, with the ratios of greyscale and of colour to flam3's colour."""
+    """Points per second on one core, ours and flam3's, with the ratios of grayscale and of color to flam3's color."""
     few, many = (20, 60) if quick else (20, 220)
     return [_compare(name, genome, few, many, 2 if quick else 5) for name, genome in genomes(quick).items()]
 
 
 def _compare(name: str, genome: Genome, few: int, many: int, repeats: int) -> Row:
-    """One genome; `few` and `many` are points a pixel."""
+    """Compare one genome; `few` and `many` are points per pixel."""
     runs: dict[str, Callable[[int], float]] = {
         "flam3": lambda quality: flam3.run(genome, size=SIZE, quality=quality)[1],
-        "grey": lambda quality: our_seconds(genome, quality * SIZE**2, colour=False),
-        "colour": lambda quality: our_seconds(genome, quality * SIZE**2, colour=True),
+        "grey": lambda quality: our_seconds(genome, quality * SIZE**2, color=False),
+        "colour": lambda quality: our_seconds(genome, quality * SIZE**2, color=True),
     }
     for seconds in runs.values():
         seconds(few)
@@ -115,7 +116,7 @@ def _compare(name: str, genome: Genome, few: int, many: int, repeats: int) -> Ro
 
 
 def agreement(genome: Genome, quality: int) -> float:
-    """Rank correlation of the brightness of both pictures, where flam3's is not saturated."""
+    """Return the rank correlation of the brightness of both images, where that of flam3 is not saturated."""
     theirs = flam3.run(genome, size=SIZE, quality=quality)[0].mean(axis=-1)
     ours = render(compile_genome(genome), FIXED_WINDOW, size=SIZE, points=quality * SIZE**2)[..., 0]
     inside = (theirs < 255) & (ours > 0)
@@ -130,7 +131,7 @@ def accepted_images(quick: bool) -> list[Row]:
 
 
 def _accept(options: dict[str, Any], count: int) -> Row:
-    """One set of options."""
+    """Measure one set of options."""
     dataset, costs = FlameDataset(**options), Costs()
     dataset.render(0)
     start = time.process_time()
@@ -150,37 +151,39 @@ def _accept(options: dict[str, Any], count: int) -> Row:
 
 
 def by_window(quick: bool) -> list[Row]:
-    """Share of random genomes that are accepted in each window, at 64 pixels."""
+    """Fraction of random genomes accepted in each window, at 64 pixels."""
     samplers = (FlameDataset, IFSDataset, FractalDBDataset)
     windows = ("fixed", "quantile", "box")
     return [_share(sampler, window, 60 if quick else 400) for sampler in samplers for window in windows]
 
 
 def _share(dataset: type[FractalDataset], window: str, count: int) -> Row:
-    """One sampler in one window."""
+    """Measure one sampler in one window."""
     row: Row = {"sampler": dataset.sampler, "window": window}
     for threshold in (0.8, 0.5, 0.2):
         images = dataset(window=window, threshold=threshold)
-        accepted = sum(images.trial(images.genome(index)).histogram is not None for index in range(count))
+        accepted = sum(
+            try_candidate(images, images.candidate(index, attempt=0)).histogram is not None for index in range(count)
+        )
         row[f"accepted at {threshold}"] = accepted / count
     return row
 
 
 def cheap_tests(quick: bool) -> list[Row]:
-    """Share of good frames that the cheap tests refuse at 0.8, and the cost of an image: points; work with burn-in."""
+    """Fraction of good frames rejected by the coarse stages at 0.8, and cost per image in points and in work."""
     cases = [(64, 60_000, 100 if quick else 600)] + ([] if quick else [(336, 1_000_000, 250)])
     return [_lost(size, points, count) for size, points, count in cases]
 
 
 def _lost(size: int, points: int, count: int) -> Row:
-    """One size, over the first candidates of `count` images."""
+    """Measure one size, over the first candidates of `count` images."""
     dataset = FlameDataset(size=size, points=points)
     cascade = stages(size=size, points=points, threshold=dataset.threshold)
     drawn = dict(zip(accumulate(s.work for s in cascade), accumulate(s.points for s in cascade), strict=True))
     good = kept = spent = paid = 0
     for index in range(count):
         genome = dataset.genome(index)
-        trial = dataset.trial(genome)
+        trial = try_candidate(dataset, dataset.compile(genome))
         spent += trial.work
         paid += drawn[trial.work]
         kept += trial.histogram is not None
@@ -193,7 +196,7 @@ def _lost(size: int, points: int, count: int) -> Row:
         "good": good,
         "lost": (good - kept) / good,
         "renders an image (points)": paid / points / kept,
-        "renders an image (work)": spent / dataset.frame.work / kept,
+        "renders an image (work)": spent / dataset.full_frame.work / kept,
     }
 
 
@@ -206,16 +209,16 @@ def with_cores(quick: bool) -> list[Row]:
 
 
 def _production_rate(workers: int, seconds: float) -> float:
-    """Images a second; the first seconds do not count, in which processes start."""
-    products = produce(Job(FlameDataset(), gzip_chunk), count=FlameDataset().count, workers=workers)
+    """Return images per second, excluding the first seconds in which processes start."""
+    encoded_images = generate(GenerationTask(FlameDataset(), gzip_chunk), count=FlameDataset().count, workers=workers)
     for duration in (max(seconds / 2, 5), seconds):
         images, start = 0, time.perf_counter()
         while time.perf_counter() - start < duration:
-            next(products)
+            next(encoded_images)
             images += 1
         rate = images / (time.perf_counter() - start)
     if workers > 1:
-        products.close()
+        encoded_images.close()
     return rate
 
 
@@ -228,13 +231,13 @@ def with_points_and_size(quick: bool) -> list[Row]:
 
 
 def _rate(size: int, points: int) -> float:
-    """Points in a processor second, the best of a few runs; short ones are repeated."""
+    """Return points per processor second, the best of a few runs; short ones are repeated."""
     program, times = compile_genome(varied_genome()), []
     repeats = max(1, 1_000_000 // points)
     for _ in range(4):
         start = time.process_time()
         for _ in range(repeats):
-            render(program, FIXED_WINDOW, size=size, points=points, colour=False)
+            render(program, FIXED_WINDOW, size=size, points=points, color=False)
         times.append((time.process_time() - start) / repeats)
     return points / min(times[1:])
 
@@ -246,14 +249,14 @@ def on_a_gpu(quick: bool) -> list[Row]:
     if not torch.cuda.is_available():
         return []
     batches = [64] if quick else [64, 256, 1024]
-    return [_gpu_rate(batch, colour) for batch in batches for colour in (False, True)] + [_gpu_images(batches[-1])]
+    return [_gpu_rate(batch, color) for batch in batches for color in (False, True)] + [_gpu_images(batches[-1])]
 
 
-def _gpu_rate(batch: int, colour: bool) -> Row:
-    """Full frames alone: no candidates, no tone."""
+def _gpu_rate(batch: int, color: bool) -> Row:
+    """Measure full frames only, without candidate search and tone mapping."""
     import torch
 
-    from stellarfm.fractals.rendering.dispatch import render_batch
+    from stellarfm.fractals.rendering import render_batch
 
     dataset = FlameDataset(size=64)
     programs = [compile_genome(dataset.genome(index)) for index in range(batch)]
@@ -261,14 +264,14 @@ def _gpu_rate(batch: int, colour: bool) -> Row:
     for _ in range(4):
         torch.cuda.synchronize()
         start = time.perf_counter()
-        options = {"size": SIZE, "points": TARGET_POINTS, "seeds": [0] * batch, "device": "cuda", "colour": colour}
+        options = {"size": SIZE, "points": TARGET_POINTS, "seeds": [0] * batch, "device": "cuda", "color": color}
         render_batch(programs, [FIXED_WINDOW] * batch, **options)
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     rate = batch * TARGET_POINTS / min(seconds[1:])
     minutes = TARGET_IMAGES * TARGET_POINTS / rate / 60
     return {
-        "what": f"frames of a million points, {'colour' if colour else 'grey'}",
+        "what": f"frames of a million points, {'color' if color else 'grey'}",
         "batch": batch,
         "points/s": rate,
         "of the ceiling": rate / CEILING,
@@ -277,7 +280,7 @@ def _gpu_rate(batch: int, colour: bool) -> Row:
 
 
 def _gpu_images(batch: int) -> Row:
-    """Accepted images: candidates, tests and tone included."""
+    """Measure accepted images, including candidate search and tone mapping."""
     import torch
 
     dataset = FlameDataset(size=SIZE, points=TARGET_POINTS)
@@ -313,19 +316,19 @@ SKIPPED = {
 
 
 def table(rows: list[Row]) -> str:
-    """Rows as a Markdown table."""
+    """Return rows as a Markdown table."""
     lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
     lines += [" | ".join(_cell(value) for value in row.values()) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
 
 
 def _cell(value: Any) -> str:
-    """Three figures of a number that was measured."""
+    """Return a value as text, floats with three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten; the numbers are rough")
     parser.add_argument("--output", type=Path, help="write NAME.json and NAME.md")

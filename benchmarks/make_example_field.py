@@ -2,8 +2,8 @@
 
     python benchmarks/make_example_field.py ../shared/data/fields/cloud-c_z.fits stellarfm/data/example_field.fits
 
-The simulated box is periodic, so the cut may cross its edge: it is placed such that it holds as many stars as possible
-whose windows lie inside, then put back at the same place on the sky. Stars outside the cut are left out of the table.
+The simulated box is periodic, so the cut may cross its edge. It is placed such that it contains as many stars as
+possible whose windows lie inside, and keeps its position on the sky. Stars outside the cut are removed from the table.
 """
 
 import argparse
@@ -21,23 +21,23 @@ HALF_WINDOW = 32
 
 
 def best_corner(stars: QTable, box: int, side: int) -> tuple[int, int]:
-    """Lower left corner of the cut that holds most whole windows; of equals, the one that crosses the edge least."""
+    """Return the lower left corner of the cut with most whole windows, and least overlap with the edge."""
 
-    def worth(corner: tuple[int, int]) -> tuple[int, int]:
+    def rank(corner: tuple[int, int]) -> tuple[int, int]:
         x, y = inside(stars, box, corner)
         whole = (np.minimum(x, y) >= HALF_WINDOW) & (np.maximum(x, y) <= side - HALF_WINDOW - 1)
         return int(whole.sum()), -sum(min(c, box - c) for c in corner)
 
-    return max(((x, y) for x in range(0, box, 8) for y in range(0, box, 8)), key=worth)
+    return max(((x, y) for x in range(0, box, 8) for y in range(0, box, 8)), key=rank)
 
 
 def inside(stars: QTable, box: int, corner: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates of the stars in the cut; the box is periodic."""
+    """Return the pixel coordinates of the stars in the cut; the box is periodic."""
     return tuple((np.asarray(stars[name]) - c + 0.5) % box - 0.5 for name, c in zip(("x_pixel", "y_pixel"), corner))
 
 
 def cut_map(hdu: fits.ImageHDU, corner: tuple[int, int], side: int) -> fits.ImageHDU:
-    """A map of the cut, its centre at the same reference coordinates."""
+    """Return a map of the cut, with its center at the same reference coordinates."""
     data = np.roll(hdu.data, (-corner[1], -corner[0]), axis=(0, 1))[:side, :side]
     header = hdu.header.copy()
     header["CRPIX1"] = header["CRPIX2"] = (side + 1) / 2
@@ -45,7 +45,7 @@ def cut_map(hdu: fits.ImageHDU, corner: tuple[int, int], side: int) -> fits.Imag
 
 
 def cut_stars(stars: QTable, box: int, corner: tuple[int, int], side: int, wcs: WCS) -> QTable:
-    """Stars whose pixel is in the cut, with their new positions."""
+    """Return the stars in the cut with their new positions."""
     x, y = inside(stars, box, corner)
     stars = stars.copy()
     stars["x_pixel"], stars["y_pixel"] = x, y

@@ -1,19 +1,19 @@
-"""How fast pretraining is: against a plain loop of lightly's own parts, and against the bare network.
+"""Measure the speed of pretraining against a loop of the components of lightly and against the bare network.
 
     python benchmarks/pretraining.py [--config NAME] [--threads 1] [--quick] [--output benchmarks/results/pretraining]
 
-Four loops train the same timm transformer with heads of the same widths, on the same images, at the same batch, crops
-and precision, in turns within one process; ratios are taken within a turn.
+Four loops train the same timm transformer with heads of the same widths on the same images, with the same batch size,
+crops and precision. They alternate within one process, and ratios are computed within each round.
 
-- stellarfm: a run as `stellarfm.pretraining.training.pretrain` makes it, Lightning and loading included.
-- lightly: lightly's DINOv2 example with its losses, heads, masks, moving average and MultiCropTransform (torchvision's
-  crop, flips, rotation, jitter, blur on each image), torch's data loader and AdamW.
-- lightly, views ready: the same without its views.
-- bare: forward and backward pass of the network and its heads, on tensors that are ready; no views, loss, optimiser or
-  teacher average. Nothing that trains can be faster.
+- stellarfm: a run of `stellarfm.pretraining.training.pretrain`, including Lightning and loading.
+- lightly: the DINOv2 example of lightly with its losses, heads, masks, moving average and MultiCropTransform (crop,
+  flips, rotation, jitter and blur of torchvision on each image), the data loader of torch and AdamW.
+- lightly, views ready: the same with precomputed views.
+- bare: forward and backward pass of the network and its heads on precomputed tensors, without views, losses, optimizer
+  or teacher average: an upper limit of the speed of training.
 
-Rendering of fractals is left out: images lie ready in memory. On one thread of a CPU, time is the processor's, so
-that what else the machine does hardly counts; else it is the wall's.
+Rendering of fractals is excluded: images are in memory. On one thread of a CPU the processor time is measured, which
+hardly depends on other processes; otherwise the wall time.
 """
 
 from __future__ import annotations
@@ -30,44 +30,40 @@ from statistics import median
 from typing import Any
 
 import torch
-from pretraining_loops import Bare, Lightly, Ours, Setting
+from pretraining_loops import BareLoop, LightlyLoop, Setting, StellarfmLoop
 from process_memory import peak_memory
 from results_file import write_results
 
 from stellarfm.pretraining.cost import HARDWARE, count_flops
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import load_recipe
+from stellarfm.pretraining.recipe import PLUGINS, load_recipe
 
 Row = dict[str, Any]
 LOOPS: dict[str, Callable[[Setting], Any]] = {
-    "stellarfm": Ours,
-    "lightly": Lightly,
-    "lightly, views ready": lambda setting: Lightly(setting, ready=True),
-    "bare": Bare,
+    "stellarfm": StellarfmLoop,
+    "lightly": LightlyLoop,
+    "lightly, views ready": lambda setting: LightlyLoop(setting, ready=True),
+    "bare": BareLoop,
 }
-#: What stellarfm's rate is to be, over that of another loop.
+#: Target ratio of the speed of stellarfm to that of another loop.
 TARGETS = {"lightly": 1.2, "bare": 0.9}
 
 
 def setting_of(options: argparse.Namespace) -> Setting:
-    """The recipe without what only long runs have: prototypes learn from the first step."""
+    """Return the setting of a recipe, in which prototypes are trained from the first step."""
     recipe = load_recipe(options.config)
     method = {**recipe.method, "frozen_prototypes": 0.0}
     recipe = recipe.replace(method=method, workers=options.workers, batch_size=options.batch_size, render="workers")
-    usual = {"encoder": "dinov2-vit-tiny8", "dataset": "flames", **recipe.plugins}
-    names = plugin_names(
-        recipe, encoder=options.encoder or usual["encoder"], dataset=options.dataset or usual["dataset"]
-    )
-    return Setting.make(names, recipe, torch.device(options.device))
+    recipe = recipe.with_plugins(encoder=options.encoder, dataset=options.dataset)
+    return Setting.make(recipe, torch.device(options.device))
 
 
 def loop_names() -> list[str]:
-    """Loops that can run here: lightly may be absent."""
+    """Return the names of the loops that can run; lightly may be missing."""
     return [name for name in LOOPS if not name.startswith("lightly") or find_spec("lightly") is not None]
 
 
 def build(setting: Setting) -> tuple[dict[str, Any], dict[str, float]]:
-    """Every loop, and on a GPU the largest memory that each takes while it runs alone, in MiB."""
+    """Return the loops and, on a GPU, the peak memory of each when it runs alone, in MiB."""
     loops, used, gpu = {}, {}, setting.device.type == "cuda"
     for name in loop_names():
         before = torch.cuda.memory_allocated() if gpu else 0
@@ -80,7 +76,7 @@ def build(setting: Setting) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def compare(setting: Setting, loops: dict[str, Any], *, rounds: int, steps: int) -> list[Row]:
-    """Images a second of every loop, in turns; the order changes from turn to turn."""
+    """Return images per second of every loop in each round; the order changes from round to round."""
     rows = []
     for turn in range(rounds):
         order = list(loops)[turn % len(loops) :] + list(loops)[: turn % len(loops)]
@@ -90,18 +86,22 @@ def compare(setting: Setting, loops: dict[str, Any], *, rounds: int, steps: int)
     return rows
 
 
-def middle(values: list[float]) -> Row:
-    """Median, least and largest."""
+def median_and_range(values: list[float]) -> Row:
+    """Return median, minimum and maximum."""
     return {"median": median(values), "least": min(values), "largest": max(values)}
 
 
 def ratios(rows: list[Row]) -> Row:
-    """stellarfm's rate over each other's, turn by turn."""
-    return {name: middle([row["stellarfm"] / row[name] for row in rows]) for name in rows[0] if name != "stellarfm"}
+    """Return the ratio of the speed of stellarfm to that of each other loop."""
+    return {
+        name: median_and_range([row["stellarfm"] / row[name] for row in rows])
+        for name in rows[0]
+        if name != "stellarfm"
+    }
 
 
-def breakdown(setting: Setting, *, repeats: int) -> Row:
-    """Milliseconds of the parts of a step of ours, each on its own; medians."""
+def step_parts(setting: Setting, *, repeats: int) -> Row:
+    """Return the median time of each part of a step of stellarfm in ms."""
     module = setting.module().to(setting.device)
     learner, method = module.learner.train(), module.method
     groups = method.parameter_groups(learner)
@@ -128,26 +128,26 @@ def breakdown(setting: Setting, *, repeats: int) -> Row:
         if step == 0:
             times.clear()
     parts = {name: median(values) for name, values in times.items()}
-    return {**parts, "forward and backward, bare": 1e3 * Bare(setting).seconds(repeats)}
+    return {**parts, "forward and backward, bare": 1e3 * BareLoop(setting).seconds(repeats)}
 
 
-def memory(name: str) -> float:
-    """Largest memory of a process on the CPU that runs one loop, in MiB."""
+def process_memory_of(name: str) -> float:
+    """Return the peak memory of a process that runs one loop on the CPU, in MiB."""
     own = [word for word in sys.argv[1:] if word != "--quick"]
     command = [sys.executable, __file__, *own, "--only", name]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(found.stdout.split()[-1])
 
 
-def only(setting: Setting, name: str) -> None:
-    """A few steps of one loop, then print the memory of this process."""
+def measure_memory(setting: Setting, name: str) -> None:
+    """Run a few steps of one loop, then print the peak memory of this process."""
     LOOPS[name](setting).seconds(2)
     print(peak_memory())
 
 
-def utilisation(setting: Setting, rows: list[Row]) -> Row:
-    """Share of the device's peak that the model's operations take, of the loops; empty where no peak is known."""
-    flops = count_flops(setting.names, setting.recipe)
+def peak_fraction(setting: Setting, rows: list[Row]) -> Row:
+    """Return the FLOP per image and, for a known GPU, the fraction of its peak performance that each loop reaches."""
+    flops = count_flops(setting.recipe)
     found: Row = {"flops_an_image": flops}
     if setting.device.type == "cuda":
         card = torch.cuda.get_device_name().lower()
@@ -155,13 +155,13 @@ def utilisation(setting: Setting, rows: list[Row]) -> Row:
         if peak is not None:
             found["peak"] = peak
             found["share_of_peak"] = {
-                name: middle([row[name] for row in rows])["median"] * flops / peak for name in rows[0]
+                name: median_and_range([row[name] for row in rows])["median"] * flops / peak for name in rows[0]
             }
     return found
 
 
-def machine(setting: Setting) -> Row:
-    """What ran it."""
+def describe_machine(setting: Setting) -> Row:
+    """Return a record of the machine."""
     gpu = torch.cuda.get_device_name() if setting.device.type == "cuda" else "none"
     return {
         "processor": platform.processor() or platform.machine(),
@@ -169,13 +169,13 @@ def machine(setting: Setting) -> Row:
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
         "gpu": gpu,
-        "clock": "processor time" if setting.by_processor else "wall time",
+        "clock": "processor time" if setting.uses_processor_time else "wall time",
         "torch": torch.__version__,
     }
 
 
-def in_words(found: Row) -> str:
-    """The results as Markdown."""
+def format_report(found: Row) -> str:
+    """Return the results as Markdown."""
     rows, setting = found["turns"], found["setting"]
     lines = [
         f"# Pretraining: {setting['encoder']}, recipe {setting['config']}, batch {setting['batch_size']}",
@@ -186,16 +186,16 @@ def in_words(found: Row) -> str:
         "|:--|--:|--:|--:|--:|",
     ]
     for name in rows[0]:
-        rate, ratio = middle([row[name] for row in rows]), found["ratios"].get(name)
+        rate, ratio = median_and_range([row[name] for row in rows]), found["ratios"].get(name)
         faster = f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['largest']:.2f})" if ratio else ""
         target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
         used = f"{found['memory_mib'][name]:.0f}" if name in found["memory_mib"] else ""
         spread = f"{rate['median']:.1f} ({rate['least']:.1f} to {rate['largest']:.1f})"
         lines.append(f"| {name} | {spread} | {faster} | {target} | {used} |")
-    share = found["utilisation"].get("share_of_peak")
-    lines += ["", f"{found['utilisation']['flops_an_image']:.3g} FLOP an image-step."]
-    if share:
-        lines += ["Of the peak: " + ", ".join(f"{name} {value:.0%}" for name, value in share.items()) + "."]
+    shares = found["utilisation"].get("share_of_peak")
+    lines += ["", f"{found['peak_fraction']['flops_an_image']:.3g} FLOP an image-step."]
+    if shares:
+        lines += ["Of the peak: " + ", ".join(f"{name} {value:.0%}" for name, value in shares.items()) + "."]
     lines += ["", "| part of a step of ours, alone | ms |", "|:--|--:|"]
     lines += [f"| {name} | {value:.1f} |" for name, value in found["parts_ms"].items()]
     return "\n".join(lines) + "\n"
@@ -207,24 +207,28 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     setting = setting_of(options)
     if options.only:
-        only(setting, options.only)
+        measure_memory(setting, options.only)
         return
     rounds, steps = (2, 2) if options.quick else (options.rounds, options.steps)
     loops, used = build(setting)
     if not (used or options.quick):
-        used = {name: memory(name) for name in loops}
+        used = {name: process_memory_of(name) for name in loops}
     rows = compare(setting, loops, rounds=rounds, steps=steps)
     found = {
-        "setting": {**setting.names, "config": options.config, "batch_size": setting.recipe.batch_size},
-        "machine": machine(setting),
+        "setting": {
+            **{kind: setting.recipe.plugin(kind) for kind in PLUGINS},
+            "config": options.config,
+            "batch_size": setting.recipe.batch_size,
+        },
+        "machine": describe_machine(setting),
         "turns": rows,
         "ratios": ratios(rows),
-        "utilisation": utilisation(setting, rows),
-        "parts_ms": breakdown(setting, repeats=2 if options.quick else 7),
+        "utilisation": peak_fraction(setting, rows),
+        "parts_ms": step_parts(setting, repeats=2 if options.quick else 7),
         "memory_mib": used,
     }
-    print(in_words(found))
-    write_results(options.output, found, in_words(found))
+    print(format_report(found))
+    write_results(options.output, found, format_report(found))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -235,11 +239,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=int)
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--threads", type=int, help="threads of torch")
-    p.add_argument("--workers", type=int, default=0, help="processes that make views for lightly, on a GPU")
+    p.add_argument("--workers", type=int, default=0, help="worker processes of lightly on a GPU")
     p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--steps", type=int, default=6, help="steps a loop in a turn")
-    p.add_argument("--quick", action="store_true", help="two short turns: to see that it works")
-    p.add_argument("--output", type=Path, help="for .json and .md")
+    p.add_argument("--steps", type=int, default=6, help="steps per loop and round")
+    p.add_argument("--quick", action="store_true", help="two short rounds, to test the script")
+    p.add_argument("--output", type=Path, help="path of the results without suffix")
     p.add_argument("--only", choices=LOOPS, help=argparse.SUPPRESS)
     return p
 

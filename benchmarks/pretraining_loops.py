@@ -1,4 +1,4 @@
-"""The loops that `pretraining.py` compares; each has ``seconds(steps)``, seconds a step after a warm-up."""
+"""The loops that `pretraining.py` compares; ``seconds(steps)`` returns the seconds per step after a warm-up."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from stellarfm.contracts import PretrainingDataset
-from stellarfm.pretraining.callbacks.collapse import Watch
-from stellarfm.pretraining.collapse import Guard, Limits
+from stellarfm.pretraining.callbacks.collapse import CollapseCallback
+from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.data import Batches
-from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.distributed.devices import silenced_loggers
 from stellarfm.pretraining.lightning_module import PretrainingModule
-from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, make_dataset, make_encoder, make_method
 
 WARM_UP = 2
-#: Images that are rendered once; what a step costs does not depend on them.
+#: Number of images that are rendered; the cost of a step does not depend on them.
 RENDERED = 64
 
 
-class Ready(PretrainingDataset):
-    """Images in memory."""
+class InMemoryDataset(PretrainingDataset):
+    """Dataset of images in memory."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.stored = images
@@ -43,44 +42,43 @@ class Ready(PretrainingDataset):
 
 @dataclass
 class Setting:
-    """What all loops share."""
+    """Setting common to all loops."""
 
     recipe: Recipe
-    names: dict[str, str]
     images: np.ndarray
     device: torch.device
 
     @classmethod
-    def make(cls, names: dict[str, str], recipe: Recipe, device: torch.device) -> Setting:
+    def make(cls, recipe: Recipe, device: torch.device) -> Setting:
         """Render a few images and repeat them until there are enough for a batch."""
-        dataset = make_dataset(names, recipe)
+        dataset = make_dataset(recipe)
         images = np.stack([dataset.image(index) for index in range(min(RENDERED, recipe.batch_size))])
-        return cls(recipe, names, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
+        return cls(recipe, np.tile(images, (-(-recipe.batch_size // len(images)), 1, 1, 1)), device)
 
     def module(self) -> PretrainingModule:
-        """What a run trains, with the same first weights for everyone."""
+        """Return the module of a run, with the same initial weights for all loops."""
         torch.manual_seed(0)
-        encoder, method = make_encoder(self.names, self.recipe), make_method(self.names, self.recipe)
-        batches = Batches(Ready(self.images), self.recipe)
+        encoder, method = make_encoder(self.recipe), make_method(self.recipe)
+        batches = Batches(InMemoryDataset(self.images), self.recipe)
         return PretrainingModule(method=method, encoder=encoder, recipe=self.recipe, batches=batches)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16-mixed")
 
     @property
-    def by_processor(self) -> bool:
-        """Whether time is the processor's."""
+    def uses_processor_time(self) -> bool:
+        """Whether processor time is measured instead of wall time."""
         return self.device.type == "cpu" and torch.get_num_threads() == 1
 
     def now(self) -> float:
-        """Seconds, when all that was begun is done."""
+        """Return the time in seconds, after all pending work is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.process_time() if self.by_processor else time.perf_counter()
+        return time.process_time() if self.uses_processor_time else time.perf_counter()
 
 
 class Clock(Callback):
-    """Seconds from the end of the warm-up to the last step."""
+    """Callback that measures the time from the end of the warm-up to the last step."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -92,26 +90,30 @@ class Clock(Callback):
             self.start = self.end
 
 
-class Ours:
-    """A run, as it is."""
+class StellarfmLoop:
+    """A run of stellarfm."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.module = setting.module()
 
     def seconds(self, steps: int) -> float:
-        """Seconds a step."""
+        """Return the seconds per step."""
         recipe, clock = self.setting.recipe, Clock(self.setting)
-        guard = Guard(
-            Limits(), steps=recipe.steps, warmup_steps=recipe.warmup_steps, images=recipe.batch_size, prototypes=None
+        detector = CollapseDetector(
+            CollapseLimits(),
+            steps=recipe.steps,
+            warmup_steps=recipe.warmup_steps,
+            images=recipe.batch_size,
+            prototypes=None,
         )
-        with silent():
+        with silenced_loggers():
             trainer = Trainer(
                 max_steps=steps + WARM_UP,
                 accelerator="gpu" if self.setting.device.type == "cuda" else "cpu",
                 devices=1,
                 precision=recipe.precision,  # type: ignore[arg-type]
-                callbacks=[Watch(guard, Path("no-checkpoints"), every=recipe.log_steps), clock],
+                callbacks=[CollapseCallback(detector, Path("no-checkpoints"), every=recipe.log_steps), clock],
                 logger=False,
                 use_distributed_sampler=False,
                 enable_checkpointing=False,
@@ -122,13 +124,13 @@ class Ours:
         return (clock.end - clock.start) / steps
 
 
-class Plain:
-    """A loop of our own around `step`."""
+class TimedLoop:
+    """Timed loop around `step`."""
 
     setting: Setting
 
     def seconds(self, steps: int) -> float:
-        """Seconds a step."""
+        """Return the seconds per step."""
         for _ in range(WARM_UP):
             self.step()
         start = self.setting.now()
@@ -137,11 +139,11 @@ class Plain:
         return (self.setting.now() - start) / steps
 
     def step(self) -> None:
-        raise AssertionError("each loop has its own step")
+        raise AssertionError("each loop defines its own step")
 
 
-class Bare(Plain):
-    """The network and its heads, forward and backward, on ready tensors."""
+class BareLoop(TimedLoop):
+    """Forward and backward pass of the network and its heads on precomputed tensors."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -163,26 +165,26 @@ class Bare(Plain):
         self.learner.zero_grad(set_to_none=True)
 
     def _tokens(self, branch: Any, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Class and patch tokens of timm's own forward pass."""
+        """Return class and patch tokens of the forward pass of timm."""
         tokens = branch.encoder.backbone.forward_features(images)
         return tokens[:, 0], tokens[:, 1:].flatten(0, 1)
 
     def _heads(
         self, branch: Any, tokens: torch.Tensor, patches: torch.Tensor, more: list[torch.Tensor]
     ) -> torch.Tensor:
-        """A scalar that depends on every logit."""
+        """Return a scalar that depends on every logit."""
         class_logits = branch.class_head(torch.cat([tokens, *more]))
         return class_logits.float().mean() + branch.patch_head(patches[self.views.hidden]).float().mean()
 
 
-class Lightly(Plain):
-    """The example of lightly's documentation, with the sizes of the recipe."""
+class LightlyLoop(TimedLoop):
+    """The example of the documentation of lightly, with the sizes of the recipe."""
 
     def __init__(self, setting: Setting, *, ready: bool = False) -> None:
         from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 
         self.setting = setting
-        self.options: Any = make_method(setting.names, setting.recipe)
+        self.options: Any = make_method(setting.recipe)
         torch.manual_seed(0)
         self.student = self._branch()
         self.teacher = self._branch().requires_grad_(False).eval()
@@ -195,15 +197,15 @@ class Lightly(Plain):
         self.batches = self._views(ready)
 
     def _branch(self) -> torch.nn.ModuleDict:
-        """A timm transformer in lightly's wrapper, and two heads of lightly."""
+        """Return a timm transformer in the wrapper of lightly, with two heads of lightly."""
         from lightly.models.modules import DINOProjectionHead, MaskedVisionTransformerTIMM
 
-        encoder: Any = make_encoder(self.setting.names, self.setting.recipe)
+        encoder: Any = make_encoder(self.setting.recipe)
         self.side = self.options.global_crop.size // encoder.patch_size
         for block in encoder.backbone.blocks:
             block.attn.fused_attn = True  # timm's default
         width, options = encoder.embed_dim, self.options
-        warnings.filterwarnings("ignore", message=".*weight_norm.* is deprecated")  # in lightly's head
+        warnings.filterwarnings("ignore", message=".*weight_norm.* is deprecated")  # in the head of lightly
         heads = [
             DINOProjectionHead(width, options.hidden, options.bottleneck, options.prototypes, norm_last_layer=False)
             for _ in range(1 if options.shared_head else 2)
@@ -213,7 +215,7 @@ class Lightly(Plain):
         return torch.nn.ModuleDict(parts).to(self.setting.device)
 
     def _views(self, ready: bool) -> Iterator[list[torch.Tensor]]:
-        """An endless row of lists of views; on a CPU they are made by the process that trains, as ours are."""
+        """Yield lists of views endlessly; on a CPU they are made in the training process, as in stellarfm."""
         loader = self._loader(0 if ready or self.setting.device.type == "cpu" else self.setting.recipe.workers)
         if ready:
             fixed = [view.to(self.setting.device) for view in next(iter(loader))]
@@ -279,7 +281,7 @@ class Lightly(Plain):
 
 
 class Transformed(Dataset):
-    """Views of images in memory, as lightly makes them."""
+    """Dataset of the views of images in memory, made by lightly."""
 
     def __init__(self, images: np.ndarray, transform: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
         self.images = images

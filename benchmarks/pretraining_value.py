@@ -1,22 +1,22 @@
-"""Why pretraining does not show in masses, and where it does show.
+"""Investigate why pretraining hardly improves masses, and where it does.
 
     python benchmarks/pretraining_value.py --runs LABEL DIR [DIR ...] [--runs ...] [--imagenet FOLDER] \
         [--galaxies FOLDER]
 
-Every encoder beside random weights of its architecture, as in `benchmarks/encoders.py` (features at three zooms; R2 of
-log mass on held-out stars and on held-out clouds), and asked four more questions:
+Every encoder is compared with random weights of its architecture, as in `benchmarks/encoders.py` (features at three
+zooms; R2 of log mass on held-out stars and on held-out clouds), in four further experiments:
 
-directions   How much is left if each patch keeps a few directions, the principal components of patches of flames? What
-             pretraining has sorted out should fit into few; what random weights spread, should not.
-projections  What would be gained if features were alike for windows of one star, which differ in the line of sight and
-             in time? The training stars' own identities are used, through the scatter between stars over that within
-             them: more than pretraining could learn without labels.
-scales       Is it the scales of the maps that a new cloud does not share? Usually they are those of the training
-             windows. "window scales" take the medians of log column density and log dispersion off each window;
-             "own scales" are learnt from the windows of each cloud by itself, which needs many, but no mass. Radial
-             profiles are asked this too.
-galaxies     Do whitened image vectors tell ring galaxies from others (shares told right in five fixed folds, by 15
-             neighbours)? Real images, and a task that is not a radial profile.
+directions   Features of a patch are restricted to a few principal components of patches of flames. Information that
+             pretraining has concentrated should fit into few components; that of random weights should not.
+projections  Features are projected to the directions that vary most between stars relative to the scatter within them
+             (lines of sight and times of one star). This uses the identities of the training stars: more than
+             pretraining can learn without labels.
+scales       The scales of the maps, by default those of the training windows, may differ in a new cloud. The
+             "window scales" subtract the medians of log column density and log dispersion of each window; "own scales"
+             are fitted to the windows of each cloud, which requires many windows, but no mass. Applied to radial
+             profiles too.
+galaxies     Ring galaxies are classified from whitened image features (accuracy in five fixed folds, with 15
+             neighbors): real images, and a task that is not a radial profile.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from encoder_options import encoder_parser, parsed, setting
+from encoder_options import encoder_parser, parse_options, setting
 from encoders import (
     HEADS,
     SPLITS,
     Windows,
     difference,
+    encoder_features,
     flames,
-    gap,
-    of_encoder,
+    format_difference,
     read_windows,
-    scored,
     sources_of_encoders,
+    summarize_scores,
     whitened,
 )
 from PIL import Image
@@ -59,46 +59,46 @@ from stellarfm.inference.encoding.radial_profiles import image_profiles
 from stellarfm.maps import MapScaler
 
 DIRECTIONS = (4, 8, 16)
-#: Components that are kept, and that are left of them, when windows of a star are to be alike.
-WHOLE, ALIKE = 24, (8, 16)
+#: Number of components of the features, and of their discriminant components.
+N_COMPONENTS, N_DISCRIMINANTS = 24, (8, 16)
 SHRINKAGE = 0.1
 
 
-def told(Z: np.ndarray, fold: Fold, windows: Windows, head: str) -> np.ndarray:
-    """Log10 masses of the test side from components as they are."""
+def predict_fold(Z: np.ndarray, fold: Fold, windows: Windows, head: str) -> np.ndarray:
+    """Return log10 masses of the test side from components that are already whitened."""
     log_mass, stars = np.log10(windows.mass[fold.train]), windows.stars[fold.train]
     return clone(HEADS[head][1]).fit(Z[fold.train], log_mass, stars=stars).predict(Z[fold.test])
 
 
 def flame_directions(encoder: Any) -> PCA:
-    """Principal components of standardised patches of flames, and how to get there."""
+    """Return standardization and principal components, fitted to patches of flames."""
     patches = extract_patches(encoder, flames().numpy()).reshape(-1, encoder.embed_dim)
     return make_pipeline(StandardScaler(), PCA(max(DIRECTIONS), svd_solver="randomized", random_state=0)).fit(patches)
 
 
-def alike(Z: np.ndarray, train: np.ndarray, stars: np.ndarray, left: int) -> np.ndarray:
-    """The `left` combinations of components that differ most between training stars, for their scatter within them.
+def discriminant_components(Z: np.ndarray, train: np.ndarray, stars: np.ndarray, left: int) -> np.ndarray:
+    """Return the `left` components with the largest ratio of scatter between training stars to scatter within them.
 
-    Scatters count every star alike; that within stars is shrunk towards a sphere by `SHRINKAGE`.
+    Every star has the same weight; the scatter within stars is shrunk towards a sphere by `SHRINKAGE`.
     """
     _, star, count = np.unique(stars[train], return_inverse=True, return_counts=True)
     means = np.stack([np.bincount(star, column) / count for column in Z[train].T], axis=1)
-    rest = Z[train] - means[star]
-    within = (rest / count[star, None]).T @ rest / len(count)
+    residual = Z[train] - means[star]
+    within = (residual / count[star, None]).T @ residual / len(count)
     within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
     sphere = np.linalg.cholesky(np.linalg.inv(within))
-    _, turned = np.linalg.eigh(sphere.T @ np.cov(means.T) @ sphere)
-    found = Z @ sphere @ turned[:, ::-1][:, :left]
-    return found / found[train].std(axis=0).mean()
+    _, rotation = np.linalg.eigh(sphere.T @ np.cov(means.T) @ sphere)
+    projected = Z @ sphere @ rotation[:, ::-1][:, :left]
+    return projected / projected[train].std(axis=0).mean()
 
 
-#: Features of all windows behind a scaler.
+#: Function that returns the features of all windows for a scaler.
 Extract = Callable[[MapScaler], np.ndarray]
 
 
 def other_scales(extract: Extract, windows: Windows) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Features with the scales of each window, and of each cloud; made for the training windows with these numbers."""
-    clouds = np.asarray(windows.mapset.stars["simulation"])
+    """Return functions of the training rows that compute features with the scales of each window or cloud."""
+    clouds = windows.mapset.simulations
     references = {"column_reference": "window", "dispersion_reference": "window"}
 
     def by_window(train: np.ndarray) -> np.ndarray:
@@ -113,8 +113,10 @@ def other_scales(extract: Extract, windows: Windows) -> dict[str, Callable[[np.n
     return {"window scales": by_window, "own scales": lambda train: by_cloud()}
 
 
-def answers(extract: Extract, windows: Windows, encoder: Any = None) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """(question, head) -> split -> predictions of all windows, shape (repeats, windows)."""
+def evaluate_questions(
+    extract: Extract, windows: Windows, encoder: Any = None
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """Return (question, head) -> split -> predictions of all windows, shape (repeats, windows)."""
     directions = flame_directions(encoder) if encoder is not None else None
     scales = other_scales(extract, windows)
     found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
@@ -122,31 +124,34 @@ def answers(extract: Extract, windows: Windows, encoder: Any = None) -> dict[tup
         for repeat, folds in enumerate(windows.folds[by]):
             for fold in folds:
                 X = extract(windows.scaler(fold.train))
-                Z = {"all": whitened(X, fold.train)[:, :WHOLE]}
+                Z = {"all": whitened(X, fold.train)[:, :N_COMPONENTS]}
                 if directions is not None:
                     few = directions.transform(X.reshape(-1, encoder.embed_dim)).reshape(len(X), -1, max(DIRECTIONS))
                     Z |= {
-                        f"{d} directions": whitened(few[..., :d].reshape(len(X), -1), fold.train)[:, :WHOLE]
+                        f"{d} directions": whitened(few[..., :d].reshape(len(X), -1), fold.train)[:, :N_COMPONENTS]
                         for d in DIRECTIONS
                     }
-                    Z |= {f"alike, {left}": alike(Z["all"], fold.train, windows.stars, left) for left in ALIKE}
-                Z |= {name: whitened(read(fold.train), fold.train)[:, :WHOLE] for name, read in scales.items()}
+                    Z |= {
+                        f"alike, {left}": discriminant_components(Z["all"], fold.train, windows.stars, left)
+                        for left in N_DISCRIMINANTS
+                    }
+                Z |= {name: whitened(read(fold.train), fold.train)[:, :N_COMPONENTS] for name, read in scales.items()}
                 for question, values in Z.items():
                     for head in HEADS:
                         empty = np.full((len(windows.folds[by]), len(X)), np.nan)
                         kept = found.setdefault((question, head), {}).setdefault(by, empty)
-                        kept[repeat, fold.test] = told(values, fold, windows, head)
+                        kept[repeat, fold.test] = predict_fold(values, fold, windows, head)
     return found
 
 
-def zooms_of(encoder: Any, windows: Windows) -> Extract:
-    """Three zooms of an encoder."""
-    extract = of_encoder(encoder, windows)
+def zoom_features(encoder: Any, windows: Windows) -> Extract:
+    """Return a function that computes the features of an encoder at three zooms."""
+    extract = encoder_features(encoder, windows)
     return lambda scaler: extract(scaler)["zooms"]
 
 
 class Galaxies:
-    """Real galaxies, half of them with rings, and their fixed folds."""
+    """Real galaxies, half of them with rings, in fixed folds."""
 
     def __init__(self, folder: Path, *, side: int = 64) -> None:
         catalogue = Table.read(folder / "catalogue.csv")
@@ -157,21 +162,21 @@ class Galaxies:
         for kind in (self.ring, ~self.ring):
             self.fold[kind] = np.random.default_rng(0).permutation(int(kind.sum())) % 5
 
-    def told_right(self, encoder: Any) -> np.ndarray:
-        """Whether each galaxy is told right by galaxies of other folds."""
+    def classified_correctly(self, encoder: Any) -> np.ndarray:
+        """Return 1 for each galaxy that is classified correctly by galaxies of other folds, else 0."""
         X = Readout(pooling=("class",)).extract(encoder, self.images)
         right = np.zeros(len(X))
         for number in range(5):
             rest, test = self.fold != number, self.fold == number
             model = make_pipeline(
-                StandardScaler(), PCA(WHOLE, whiten=True, random_state=0), KNeighborsClassifier(n_neighbors=15)
+                StandardScaler(), PCA(N_COMPONENTS, whiten=True, random_state=0), KNeighborsClassifier(n_neighbors=15)
             )
             right[test] = model.fit(X[rest], self.ring[rest]).predict(X[test]) == self.ring[test]
         return right
 
 
-def share(right: np.ndarray) -> dict[str, Any]:
-    """Mean over galaxies and seeds, its 95 % bootstrap interval over galaxies, and each seed."""
+def accuracy(right: np.ndarray) -> dict[str, Any]:
+    """Return the mean over galaxies and seeds, its 95 % bootstrap interval over galaxies, and that of each seed."""
     mean = right.mean(axis=0)
     draws = np.random.default_rng(0).integers(len(mean), size=(4000, len(mean)))
     low, high = np.percentile(mean[draws].mean(axis=1), [2.5, 97.5])
@@ -180,35 +185,35 @@ def share(right: np.ndarray) -> dict[str, Any]:
 
 
 def measure(windows: Windows, galaxies: Galaxies | None, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One record an encoder, each seed's predictions in it."""
+    """Yield one record per encoder, with the predictions of each seed."""
     for source, twin, makers in sources_of_encoders(windows, options):
         seeds: dict[tuple[str, str], dict[str, list]] = {}
         right = []
         for make in makers:
             started, encoder = time.perf_counter(), make()
-            for key, by_split in answers(zooms_of(encoder, windows), windows, encoder).items():
+            for key, by_split in evaluate_questions(zoom_features(encoder, windows), windows, encoder).items():
                 for by, values in by_split.items():
                     seeds.setdefault(key, {}).setdefault(by, []).append(values)
             if galaxies is not None:
-                right.append(galaxies.told_right(encoder))
+                right.append(galaxies.classified_correctly(encoder))
             print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
         yield {"source": source, "twin": twin, "seeds": seeds, "right": np.array(right)}
-    found = answers(lambda scaler: image_profiles(scaler.transform(windows.mapset)), windows)
+    found = evaluate_questions(lambda scaler: image_profiles(scaler.transform(windows.mapset)), windows)
     seeds = {key: {by: [values] for by, values in by_split.items()} for key, by_split in found.items()}
     yield {"source": "radial profiles", "twin": "", "seeds": seeds, "right": np.array([])}
 
 
 def score_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
-    """R2 of every encoder, question and head."""
+    """Return R2 of every encoder, question and head."""
     return [
-        {"source": record["source"], "question": question, "head": head, **scored(by_split, windows)}
+        {"source": record["source"], "question": question, "head": head, **summarize_scores(by_split, windows)}
         for record in records
         for (question, head), by_split in record["seeds"].items()
     ]
 
 
 def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
-    """By how much trained weights are better than random ones, paired over stars or galaxies."""
+    """Return the gain of trained weights over random ones, paired over stars or galaxies."""
     lines = []
     known = {record["source"]: record for record in records}
     for trained in (record for record in records if record["twin"]):
@@ -220,13 +225,13 @@ def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str
                 line[by] = difference(np.concatenate(values), np.concatenate(other), windows)
             lines.append(line)
         if len(trained["right"]):
-            gain = share((trained["right"].mean(axis=0) - random["right"].mean(axis=0))[None])
+            gain = accuracy((trained["right"].mean(axis=0) - random["right"].mean(axis=0))[None])
             lines.append({"source": trained["source"], "question": "galaxies", "head": "neighbours", "galaxies": gain})
     return lines
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def format_report(found: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
     setting = ", ".join(f"{name} {value}" for name, value in found["setting"].items())
     parts = ["# Why pretraining does not show in masses, and where it does\n", f"{setting}.\n"]
     parts += [
@@ -241,7 +246,8 @@ def in_words(found: dict[str, Any]) -> str:
     parts += ["| features | what | head | by star | by cloud |", "| :-- | :-- | --: | --: | --: |"]
     for line in (line for line in found["gains"] if "galaxies" not in line):
         parts.append(
-            f"| {line['source']} | {line['question']} | {line['head']} | {' | '.join(gap(line[by]) for by in SPLITS)} |"
+            f"| {line['source']} | {line['question']} | {line['head']} "
+            f"| {' | '.join(format_difference(line[by]) for by in SPLITS)} |"
         )
     if found["galaxies"]:
         parts += ["\n## Ring galaxies told right\n", "| features | share | each seed |", "| :-- | --: | --: |"]
@@ -258,19 +264,19 @@ def in_words(found: dict[str, Any]) -> str:
 def main() -> None:
     p = encoder_parser(__doc__, results="why", per_star=9, repeats=2)
     p.add_argument("--galaxies", type=Path, help="folder of ring galaxies (catalogue.csv, images)")
-    options = parsed(p)
+    options = parse_options(p)
     windows = read_windows(options)
     galaxies = Galaxies(options.galaxies) if options.galaxies else None
     records = list(measure(windows, galaxies, options))
     found = {
-        "setting": setting(windows.mapset, options, components=WHOLE),
+        "setting": setting(windows.mapset, options, components=N_COMPONENTS),
         "runs": {label: folders for label, *folders in options.runs},
         "scores": score_lines(records, windows),
         "gains": gain_lines(records, windows),
-        "galaxies": [{"source": r["source"], **share(r["right"])} for r in records if len(r["right"])],
+        "galaxies": [{"source": r["source"], **accuracy(r["right"])} for r in records if len(r["right"])],
     }
-    write_results(options.output, found, in_words(found))
-    print(in_words(found))
+    write_results(options.output, found, format_report(found))
+    print(format_report(found))
 
 
 if __name__ == "__main__":

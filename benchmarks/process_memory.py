@@ -1,4 +1,4 @@
-"""The most memory that a process has held."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_memory() -> float:
-    """Of this process, MiB; not ru_maxrss on Linux, which a child inherits from its parent."""
+    """Return the peak memory of this process in MiB (not ru_maxrss on Linux, which a child inherits)."""
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -1,18 +1,18 @@
-"""Projection against yt's own, star by star, in one run; and ten million cells around a thousand stars.
+"""Compare the projection with that of yt, and project ten million cells around a thousand stars.
 
     python benchmarks/projection.py [--quick] [--output benchmarks/results/projection]
 
 The maps are column density, mean velocity and velocity dispersion in windows of 0.5 pc with 64 x 64 pixels around the
-seven sinks of a raw RAMSES output, along x, y and z. yt makes them as its manual says: a region a star, a projection a
-map (integral, weighted mean, weighted second moment), a fixed-resolution buffer. A frugal way is timed too: three
-unweighted integrals in one projection. yt works on one core, stellarfm on all, and on one for comparison. Runs
-alternate; medians are printed, of wall and of processor seconds. Two comparisons:
+seven sinks of a RAMSES output, along x, y and z. yt is used as in its manual: one region per star, one projection per
+map (integral, weighted mean, weighted second moment), and a fixed-resolution buffer. A faster variant with three
+unweighted integrals in one projection is also timed. yt uses one core, stellarfm all of them, and one for comparison.
+Runs alternate; the medians of wall and processor time are printed. Two comparisons:
 
-- *projection*: gas and index are there. stellarfm has the gas in memory; yt has its index and whatever it caches,
-  and reads fields for every region anew (from the page cache), because that is how it works.
-- *all*: from a path to maps, that is with opening, indexing and reading, for which stellarfm uses yt itself.
+- *projection*: without reading. stellarfm has the gas in memory; yt has its index and caches, but always reads the
+  fields again for every region (from the page cache).
+- *all*: from a path to maps, including opening, indexing and reading, for which stellarfm uses yt.
 
-Importing and compiling are in neither; what compiling costs once a machine is printed apart.
+Importing and compiling are excluded; the time of compiling, which is spent once per machine, is printed separately.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Row = dict[str, Any]
 
 
 def opened(path: Path) -> Any:
-    """A yt dataset with its index, and the integrands of the frugal way."""
+    """Return a yt dataset with its index and the integrands of the faster variant."""
     import yt
 
     yt.set_log_level(50)
@@ -63,20 +63,21 @@ def opened(path: Path) -> Any:
                 dimensions=dataset.unit_system["density"].units.dimensions
                 * dataset.unit_system["velocity"].units.dimensions ** power,
             )
-    assert len(dataset.index.domains) > 0  # builds the index, which yt puts off
+    assert len(dataset.index.domains) > 0  # builds the index, which yt defers
     return dataset
 
 
 def around(dataset: Any, centre: np.ndarray, width: float) -> Any:
-    """A region of the window's size."""
+    """Return a region with the size of the window."""
     middle, half = dataset.arr(centre, "pc"), dataset.quan(width / 2, "pc")
     return dataset.region(middle, middle - half, middle + half)
 
 
 def buffers(fields: list, axis: str, region: Any, **options: Any) -> list[np.ndarray]:
-    """Fixed-resolution buffers of one projection.
+    """Return fixed-resolution buffers of one projection.
 
-    The first index of an image is that of ours: yt's images are transposed, but along y, where its first axis is z.
+    The axes of the images are those of stellarfm: images of yt are transposed, except along y, where its first axis is
+    z.
     """
     plot = region.ds.proj(fields, axis, data_source=region, **options)
     width = region.right_edge[0] - region.left_edge[0]
@@ -86,7 +87,7 @@ def buffers(fields: list, axis: str, region: Any, **options: Any) -> list[np.nda
 
 
 def yt_maps(dataset: Any, centres: np.ndarray, *, width: float = WIDTH) -> np.ndarray:
-    """Column (g/cm2), velocity and dispersion (cm/s), one projection a map; shape (stars, axes, 3, pixels, pixels)."""
+    """Return column (g/cm2), velocity and dispersion (cm/s), shape (stars, axes, 3, pixels, pixels)."""
     density, result = ("gas", "density"), []
     for centre in centres:
         region = around(dataset, centre, width)
@@ -99,7 +100,7 @@ def yt_maps(dataset: Any, centres: np.ndarray, *, width: float = WIDTH) -> np.nd
 
 
 def yt_maps_frugal(dataset: Any, centres: np.ndarray) -> np.ndarray:
-    """The same from the integrals of density, density times velocity, and times its square, in one projection."""
+    """Return the same from integrals of density times powers 0, 1 and 2 of velocity, in one projection."""
     result = []
     for centre in centres:
         region = around(dataset, centre, WIDTH)
@@ -112,14 +113,14 @@ def yt_maps_frugal(dataset: Any, centres: np.ndarray) -> np.ndarray:
 
 
 def read(path: Path) -> Snapshot:
-    """The snapshot, its gas still in the file."""
+    """Return the snapshot, with its gas in the file."""
     from stellarfm.readers.simulation_outputs import YTReader
 
     return YTReader().read(path)
 
 
 def in_memory(snapshot: Snapshot) -> Snapshot:
-    """The same with all gas in memory."""
+    """Return the snapshot with all gas in memory."""
     assert snapshot.gas is not None
     blocks = list(snapshot.gas.blocks([Region(snapshot.lower.value, snapshot.upper.value)]))
     parts = ("position", "size", "mass", "velocity")
@@ -128,7 +129,7 @@ def in_memory(snapshot: Snapshot) -> Snapshot:
 
 
 def our_maps(snapshot: Snapshot, *, width: float = WIDTH, **options: Any) -> np.ndarray:
-    """Column (g/cm2), velocity and dispersion (cm/s), shape as in `yt_maps`."""
+    """Return column (g/cm2), velocity and dispersion (cm/s), with the shape of `yt_maps`."""
     maps = project(snapshot, width=width * u.pc, pixels=PIXELS, cell_size=False, **options)
     column = maps.column_density.to_value(u.cm**-2) * (maps.mass_per_hydrogen * HYDROGEN_MASS).to_value(u.g)
     speeds = [quantity.to_value(u.cm / u.s) for quantity in (maps.velocity, maps.velocity_dispersion)]
@@ -136,7 +137,7 @@ def our_maps(snapshot: Snapshot, *, width: float = WIDTH, **options: Any) -> np.
 
 
 def alternated(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
-    """Median wall and processor seconds of each, run in turns after a warm-up."""
+    """Return median wall and processor time of each contestant in s; they alternate after a warm-up."""
     times: dict[str, list] = {name: [] for name in contestants}
     for run in range(repeats + 1):
         for name, contestant in contestants.items():
@@ -148,7 +149,7 @@ def alternated(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[
 
 
 def compiling() -> float:
-    """Seconds of the first projections of a process: compiling, or loading what was compiled before."""
+    """Return the time of the first projections of a process in s: compiling, or loading compiled code."""
     start = time.perf_counter()
     for options in ({}, {"directions": 1}):
         project(synthetic_snapshot(8**3, 1), pixels=4, **options)
@@ -156,7 +157,7 @@ def compiling() -> float:
 
 
 def against_yt(path: Path, *, repeats: int) -> list[Row]:
-    """Times of the three-map set of all sinks and axes."""
+    """Return the times for the maps of all sinks and axes."""
     snapshot = read(path)
     centres = np.stack([snapshot.stars[axis].value for axis in "xyz"], axis=1)
     dataset, gas = opened(path), in_memory(snapshot)
@@ -181,7 +182,7 @@ def against_yt(path: Path, *, repeats: int) -> list[Row]:
 
 
 def rows(what: str, times: dict[str, np.ndarray]) -> list[Row]:
-    """One row a contestant; ratios are times over those of stellarfm."""
+    """Return one row per contestant, with ratios to the times of stellarfm."""
     return [
         {
             "comparison": what,
@@ -196,7 +197,7 @@ def rows(what: str, times: dict[str, np.ndarray]) -> list[Row]:
 
 
 def agreement(path: Path) -> list[Row]:
-    """Largest difference to yt, over the largest value, where yt is exact: windows that cut no cell of any level."""
+    """Return the largest difference from yt relative to the largest value, for windows that cut no cell."""
     snapshot, dataset = read(path), opened(path)
     coarse = snapshot.extent.value[0] / 32
     places = np.stack([snapshot.stars[axis].value for axis in "xyz"], axis=1)
@@ -210,7 +211,7 @@ def agreement(path: Path) -> list[Row]:
 
 
 def synthetic_snapshot(n_cells: int, n_stars: int, *, seed: int = 0) -> Snapshot:
-    """Stars in twenty clusters, and a mesh of two levels whose fine cells lie around the clusters."""
+    """Return stars in twenty clusters, and a mesh of two levels that is refined around the clusters."""
     rng = np.random.default_rng(seed)
     side = max(4, round((n_cells / 2.4) ** (1 / 3)))
     clusters = rng.random((20, 3)) * BOX
@@ -244,7 +245,7 @@ def _two_levels(
 
 
 def measured_synthetic(n_cells: int, n_stars: int, options: dict) -> Row:
-    """In a process of its own: time, and the most memory that the process ever held."""
+    """Return time and peak memory of a projection; runs in its own process."""
     compiling()
     snapshot = synthetic_snapshot(n_cells, n_stars)
     gas = snapshot.gas.gas  # type: ignore[union-attr]
@@ -264,7 +265,7 @@ def measured_synthetic(n_cells: int, n_stars: int, options: dict) -> Row:
 
 
 def synthetic(n_cells: int, n_stars: int) -> list[Row]:
-    """Along the axes, and in three random directions."""
+    """Measure projections along the axes and in three random directions."""
     found = []
     for options in ({}, {"directions": 3}):
         command = [sys.executable, __file__, "--synthetic", json.dumps([n_cells, n_stars, options])]
@@ -273,7 +274,7 @@ def synthetic(n_cells: int, n_stars: int) -> list[Row]:
 
 
 def report(found: dict) -> str:
-    """Markdown."""
+    """Return the results as Markdown."""
     lines = [f"Machine: {found['machine']}", "", f"Compiling, once a machine: {found['compiling']:.1f} s", ""]
     lines += ["| comparison | contestant | wall (s) | processor (s) | wall ratio | processor ratio |"]
     lines += ["|---|---|---|---|---|---|"]
@@ -300,9 +301,9 @@ def report(found: dict) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write if asked."""
+    """Measure, print, and write the results if an output is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA, help="a RAMSES output with sinks")
+    parser.add_argument("--data", type=Path, default=DATA, help="RAMSES output with sinks")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, 300,000 cells and 50 stars")
     parser.add_argument("--output", type=Path, help="write NAME.json and NAME.md")
     parser.add_argument("--synthetic", help=argparse.SUPPRESS)

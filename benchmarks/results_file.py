@@ -1,4 +1,4 @@
-"""What a benchmark found, written as NAME.json and NAME.md beside each other."""
+"""Writing of the results of a benchmark as NAME.json and NAME.md."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from stellarfm.output import new_file
 
 
-def write_results(output: Path | None, found: Mapping[str, Any], words: str) -> None:
-    """Nothing if `output`, a path without its ending, is None; what was there is replaced, each file as a whole."""
+def write_results(output: Path | None, results: Mapping[str, Any], report: str) -> None:
+    """Write ``output.json`` and ``output.md``, replacing existing files; do nothing if `output` is None."""
     if output is None:
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    for ending, text in ((".json", json.dumps(found, indent=1) + "\n"), (".md", words)):
-        with new_file(output.with_name(output.name + ending), overwrite=True) as path:
+    for suffix, text in ((".json", json.dumps(results, indent=1) + "\n"), (".md", report)):
+        with new_file(output.with_name(output.name + suffix), overwrite=True) as path:
             path.write_text(text)

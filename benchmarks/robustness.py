@@ -1,17 +1,18 @@
-"""Do masses hold when the maps that are read are worse than those that were learnt from?
+"""Measure how predicted masses degrade when the test maps are worse than the training maps.
 
     python benchmarks/robustness.py --runs LABEL DIR [DIR ...] [--runs ...] [--imagenet FOLDER]
 
-Stars and clouds are held out as in `benchmarks/encoders.py`, and scales, whitening and heads are learnt from clean
-windows of the training side; but the windows of the test side are
+Stars and clouds are held out as in `benchmarks/encoders.py`, and scales, whitening and heads are fitted to clean
+windows of the training side. The windows of the test side are
 
 blurred   by a Gaussian beam of 2 pixels (standard deviation; 0.037 pc full width at half maximum in these windows):
-          column densities are averaged, velocities too with the column density as weight, and dispersions gain what
-          velocities lose;
-noisy     by 0.15 dex in column density and 0.2 km/s in velocity and dispersion, each pixel on its own;
+          column densities are averaged, velocities are averaged with the column density as weight, and dispersions
+          include the velocity scatter within the beam;
+noisy     by 0.15 dex in column density and 0.2 km/s in velocity and dispersion, independently in each pixel.
 
-as maps of the sky are, of which one knows neither exactly. Both levels were set before any result was seen. Rows that
-are `learnt from maps alike` have training windows as bad as those they are asked of: what one could have who knew.
+Maps of the sky have both, and neither is known exactly. Both levels were chosen before any result was available. In
+rows `learnt from maps alike` the training windows are degraded like the test windows: the best case of a known
+degradation.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from encoder_options import encoder_parser, parsed, setting
+from encoder_options import encoder_parser, parse_options, setting
 from encoders import (
-    BESIDE,
-    JOINED,
+    PROFILES,
     SPLITS,
+    ZOOMS,
     Windows,
-    cell,
     difference,
-    gap,
+    feature_reader,
+    format_difference,
+    format_score,
+    predict_fold,
     read_windows,
-    reader,
-    scored,
     sources_of_encoders,
-    told,
+    summarize_scores,
 )
 from results_file import write_results
 from scipy.ndimage import gaussian_filter
@@ -48,22 +49,22 @@ from stellarfm.maps import MapScaler, MapSet
 
 #: Standard deviation of the beam in pixels, of the noise in dex and in km/s.
 BEAM, DEX, SPEED = 2.0, 0.15, 0.2
-LEARNT_ALIKE = "learnt from maps alike"
+TRAINED_ON_SAME = "learnt from maps alike"
 
-#: A map set and scales -> features of its windows by readout.
+#: Function that returns the features of a map set by readout, for a scaler.
 Read = Callable[[MapSet, MapScaler], dict[str, np.ndarray]]
 
 
 def blurred(clean: MapSet) -> MapSet:
-    """All windows, seen with a beam; missing pixels count nothing."""
-    seen = ~clean.mask
-    density = np.where(seen, clean.column_density.value, 0.0)
-    speed, spread = (np.where(seen, x.value, 0.0) for x in (clean.velocity, clean.velocity_dispersion))
+    """Return all windows convolved with a beam; missing pixels have no weight."""
+    valid = ~clean.mask
+    density = np.where(valid, clean.column_density.value, 0.0)
+    speed, spread = (np.where(valid, x.value, 0.0) for x in (clean.velocity, clean.velocity_dispersion))
 
     def beam(values: np.ndarray) -> np.ndarray:
         return gaussian_filter(values.astype(float), (0, BEAM, BEAM), mode="nearest")
 
-    total, weight = beam(density), beam(seen)
+    total, weight = beam(density), beam(valid)
     mean = beam(density * speed) / total
     square = beam(density * (speed**2 + spread**2)) / total
     return replace(
@@ -75,7 +76,7 @@ def blurred(clean: MapSet) -> MapSet:
 
 
 def noisy(clean: MapSet) -> MapSet:
-    """All windows with independent noise in each pixel."""
+    """Return all windows with independent noise in each pixel."""
     rng = np.random.default_rng(0)
     shape = clean.column_density.shape
     return replace(
@@ -86,20 +87,22 @@ def noisy(clean: MapSet) -> MapSet:
     )
 
 
-#: What becomes of the windows that are read.
-KINDS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "blurred": blurred, "noisy": noisy}
+#: Degradations of the test windows.
+DEGRADATIONS: dict[str, Callable[[MapSet], MapSet]] = {"clean": lambda clean: clean, "blurred": blurred, "noisy": noisy}
 
 
-def handmade() -> dict[str, Read]:
-    """What needs no encoder."""
+def encoder_free_features() -> dict[str, Read]:
+    """Return the features that need no encoder."""
     return {
         "hand-made statistics": lambda mapset, scaler: {"": window_statistics(mapset)},
         "radial profiles": lambda mapset, scaler: {"": image_profiles(scaler.transform(mapset))},
     }
 
 
-def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting: bool) -> dict[tuple, dict]:
-    """(kind, readout, head) -> split -> predictions of all windows, shape (repeats, windows)."""
+def evaluate_degradations(
+    read: Read, windows: Windows, degraded: dict[str, MapSet], *, boosting: bool
+) -> dict[tuple, dict]:
+    """Return (kind, readout, head) -> split -> predictions of all windows, shape (repeats, windows)."""
     known: dict[str, dict[str, np.ndarray]] = {}
     found: dict[tuple, dict[str, np.ndarray]] = {}
     for by in SPLITS:
@@ -109,12 +112,12 @@ def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting:
                 key = str(scaler.to_config())
                 if key not in known:
                     known[key] = read(windows.mapset, scaler)
-                for kind, mapset in worse.items():
+                for kind, mapset in degraded.items():
                     parts = {name: X.copy() for name, X in known[key].items()}
                     if kind != "clean":
                         for name, values in read(mapset[fold.test], scaler).items():
                             parts[name][fold.test] = values
-                    for (readout, head), values in told(parts, fold, windows, boosting=boosting).items():
+                    for (readout, head), values in predict_fold(parts, fold, windows, boosting=boosting).items():
                         empty = np.full((len(windows.folds[by]), len(windows.mass)), np.nan)
                         kept = found.setdefault((kind, readout, head), {}).setdefault(by, empty)
                         kept[repeat, fold.test] = values
@@ -122,40 +125,50 @@ def answers(read: Read, windows: Windows, worse: dict[str, MapSet], *, boosting:
 
 
 def measure(windows: Windows, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One record a source, each seed's predictions in it."""
-    worse = {kind: make(windows.mapset) for kind, make in KINDS.items()}
+    """Yield one record per source, with the predictions of each seed."""
+    degraded = {kind: make(windows.mapset) for kind, make in DEGRADATIONS.items()}
     for source, twin, makers in sources_of_encoders(windows, options):
         seeds: dict[tuple, dict[str, list]] = {}
         for make in makers:
             started = time.perf_counter()
-            for key, by_split in answers(reader(make(), (JOINED, BESIDE)), windows, worse, boosting=False).items():
+            for key, by_split in evaluate_degradations(
+                feature_reader(make(), (ZOOMS, PROFILES)), windows, degraded, boosting=False
+            ).items():
                 for by, values in by_split.items():
                     seeds.setdefault(key, {}).setdefault(by, []).append(values)
             print(f"{source}: {time.perf_counter() - started:.0f} s", flush=True)
         yield {"source": source, "twin": twin, "seeds": seeds}
-    for source, read in handmade().items():
+    for source, read in encoder_free_features().items():
         boosting = source == "hand-made statistics"
-        found = answers(read, windows, worse, boosting=boosting)
+        found = evaluate_degradations(read, windows, degraded, boosting=boosting)
         yield {"source": source, "twin": "", "seeds": {k: {by: [v] for by, v in x.items()} for k, x in found.items()}}
-        alike: dict[tuple, dict[str, list]] = {}
-        for kind in (kind for kind in KINDS if kind != "clean"):
-            same = Windows(worse[kind], repeats=options.repeats)
-            for (_, readout, head), by_split in answers(read, same, {"clean": worse[kind]}, boosting=boosting).items():
-                alike[kind, readout, head] = {by: [values] for by, values in by_split.items()}
-        yield {"source": f"{source}, {LEARNT_ALIKE}", "twin": "", "seeds": alike}
+        trained_on_same: dict[tuple, dict[str, list]] = {}
+        for kind in (kind for kind in DEGRADATIONS if kind != "clean"):
+            same = Windows(degraded[kind], repeats=options.repeats)
+            for (_, readout, head), by_split in evaluate_degradations(
+                read, same, {"clean": degraded[kind]}, boosting=boosting
+            ).items():
+                trained_on_same[kind, readout, head] = {by: [values] for by, values in by_split.items()}
+        yield {"source": f"{source}, {TRAINED_ON_SAME}", "twin": "", "seeds": trained_on_same}
 
 
 def score_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
-    """R2 of every source, readout, head and kind."""
+    """Return R2 of every source, readout, head and kind."""
     return [
-        {"source": record["source"], "readout": readout, "head": head, "maps": kind, **scored(by_split, windows)}
+        {
+            "source": record["source"],
+            "readout": readout,
+            "head": head,
+            "maps": kind,
+            **summarize_scores(by_split, windows),
+        }
         for record in records
         for (kind, readout, head), by_split in record["seeds"].items()
     ]
 
 
 def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str, Any]]:
-    """Trained weights less random ones, and less radial profiles with the same head, paired over stars."""
+    """Return paired differences of trained weights from random ones and from radial profiles with the same head."""
     known = {record["source"]: record["seeds"] for record in records}
     lines = []
     for record in (record for record in records if record["twin"]):
@@ -169,26 +182,26 @@ def gain_lines(records: list[dict[str, Any]], windows: Windows) -> list[dict[str
     return lines
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def format_report(found: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
     setting = ", ".join(f"{name} {value}" for name, value in found["setting"].items())
     parts = ["# Masses of maps that are worse than those learnt from\n", f"{setting}.\n"]
     parts += ["R2 of log mass, in brackets the 95 % interval over stars, then each seed.\n"]
     parts += ["| features | readout | head | maps | by star | by cloud |", "| :-- | :-- | :-- | :-- | --: | --: |"]
     for line in found["scores"]:
         names = " | ".join(line[name] for name in ("source", "readout", "head", "maps"))
-        parts.append(f"| {names} | {' | '.join(cell(line[by]) for by in SPLITS)} |")
+        parts.append(f"| {names} | {' | '.join(format_score(line[by]) for by in SPLITS)} |")
     parts += ["\n## Differences of R2, with 95 % intervals, paired over stars\n"]
     parts += ["| features | against | readout | head | maps | by star | by cloud |"]
     parts += ["| :-- | :-- | :-- | :-- | :-- | --: | --: |"]
     for line in found["gains"]:
         names = " | ".join(line[name] for name in ("source", "other", "readout", "head", "maps"))
-        parts.append(f"| {names} | {' | '.join(gap(line[by]) for by in SPLITS)} |")
+        parts.append(f"| {names} | {' | '.join(format_difference(line[by]) for by in SPLITS)} |")
     return "\n".join(parts) + "\n"
 
 
 def main() -> None:
-    options = parsed(encoder_parser(__doc__, results="robustness", per_star=4, repeats=1))
+    options = parse_options(encoder_parser(__doc__, results="robustness", per_star=4, repeats=1))
     windows = read_windows(options)
     records = list(measure(windows, options))
     found = {
@@ -197,8 +210,8 @@ def main() -> None:
         "scores": score_lines(records, windows),
         "gains": gain_lines(records, windows),
     }
-    write_results(options.output, found, in_words(found))
-    print(in_words(found))
+    write_results(options.output, found, format_report(found))
+    print(format_report(found))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The supervised baselines: encoders trained from end to end on the masses, one run a fold of stars or clouds.
+"""Supervised baselines: encoders trained end to end on the masses, one run per fold of stars or clouds.
 
     python benchmarks/supervised.py --runs runs/supervised --encoder dinov2-vit-nano8 [--init encoder.safetensors]
 
-Every run is `stellarfm pretrain --config supervised-64` with one fold held out, for training and scaler alike; its last
-step predicts that fold, and nothing is chosen by what comes out. R2 of log10 mass over all held-out windows, with 95 %
-intervals from resampling stars, as in benchmarks/encoders.py. Runs are kept and continued; results are added to those
-that stand in the output already.
+Every run is `stellarfm pretrain --config supervised-64` with one fold held out from both training and scaler. Its last
+step predicts that fold; no choice is based on the result. R2 of log10 mass over all held-out windows, with 95 %
+intervals from resampling stars, as in benchmarks/encoders.py. Runs are kept and resumed; results are added to
+existing ones in the output.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from stellarfm.pretraining.callbacks.validation import PREDICTIONS
 from stellarfm.pretraining.recipe import Recipe, load_recipe
 from stellarfm.pretraining.training import pretrain
 
-#: What is held out -> folds.
+#: Number of folds for each unit that is held out.
 FOLDS = {"star": 5, "simulation": 3}
 
 
 def run(folder: Path, recipe: Recipe, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted log10 masses of the fold that a run held out; the run is made, or continued, if need be."""
+    """Return true and predicted log10 masses of the held-out fold; start or resume the run if necessary."""
     complete = folder / "checkpoints" / f"step-{recipe.steps:08d}.ckpt"
     if not complete.exists():
-        begun = any(folder.glob("checkpoints/step-*.ckpt"))
+        started = any(folder.glob("checkpoints/step-*.ckpt"))
         pretrain(
             output=folder,
             encoder=options.encoder,
             dataset="mapset",
             method="supervised",
             recipe=recipe,
-            init=None if begun else options.init,
-            resume=begun,
-            overwrite=folder.exists() and not begun,
+            init=None if started else options.init,
+            resume=started,
+            overwrite=folder.exists() and not started,
             progress=False,
         )
-    if not complete.exists():  # a signal ends a run in good order, long before its last step
-        raise SystemExit(f"{folder} was stopped; run this again to continue it")
+    if not complete.exists():  # a signal stops a run regularly before its last step
+        raise SystemExit(f"{folder} was stopped; run this script again to resume it")
     with (folder / PREDICTIONS).open() as file:
         rows = np.array([[float(value) for value in row] for row in list(csv.reader(file))[1:]])
     return rows[:, -2], rows[:, -1]
 
 
 def held_out(by: str, windows: MapSet, recipe: Recipe, options: argparse.Namespace, name: str) -> dict[str, Any]:
-    """R2 over all windows, each predicted by the run that held it out."""
+    """Return the scores over all windows, each predicted by the run that held it out."""
     truth, predicted = np.log10(windows.stars["mass"].to_value("solMass")), np.full(len(windows), np.nan)
     for fold in range(FOLDS[by]):
         dataset = {"path": [str(path) for path in clouds(options)], "by": by, "folds": FOLDS[by], "fold": fold}
@@ -68,12 +68,12 @@ def held_out(by: str, windows: MapSet, recipe: Recipe, options: argparse.Namespa
 
 
 def clouds(options: argparse.Namespace) -> list[Path]:
-    """The map sets."""
+    """Return the paths of the map sets."""
     return sorted(options.clouds.glob("cloud-?.h5"))
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
+def format_report(found: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
     lines = ["# Encoders trained from end to end on the masses: R2 of log mass", ""]
     lines += ["| encoder | steps | batch | by star | by cloud |", "|:--|--:|--:|--:|--:|"]
     for row in found["rows"]:
@@ -100,8 +100,8 @@ def main() -> None:
     known = options.output.with_name(options.output.name + ".json")
     rows = json.loads(known.read_text())["rows"] if known.exists() else []
     found = {"rows": [*(other for other in rows if other["name"] != name), row]}
-    write_results(options.output, found, in_words(found))
-    print(in_words(found))
+    write_results(options.output, found, format_report(found))
+    print(format_report(found))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,11 +110,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--encoder", default="resnet18")
     p.add_argument("--init", type=Path, help="weights to start from")
     p.add_argument("--config", default="supervised-64", help="recipe")
-    p.add_argument("--steps", type=int, help="of each run (default: the recipe's)")
-    p.add_argument("--by", nargs="+", choices=FOLDS, default=list(FOLDS), help="what is held out")
+    p.add_argument("--steps", type=int, help="steps of each run (default: those of the recipe)")
+    p.add_argument("--by", nargs="+", choices=FOLDS, default=list(FOLDS), help="unit that is held out")
     p.add_argument("--clouds", type=Path, default=Path("../shared/data/clouds"), help="folder of map sets")
-    p.add_argument("--threads", type=int, default=1, help="of torch")
-    p.add_argument("--output", type=Path, default=Path("benchmarks/results/supervised"), help="without its ending")
+    p.add_argument("--threads", type=int, default=1, help="threads of torch")
+    p.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/supervised"), help="path of the results without suffix"
+    )
     return p
 
 

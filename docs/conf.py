@@ -1,4 +1,4 @@
-"""Configuration of Sphinx; every warning is an error (``sphinx-build -W``)."""
+"""Configuration of Sphinx. Warnings are errors (``sphinx-build -W``)."""
 
 import os
 import sys
@@ -19,10 +19,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "architecture",
     "generated",
     "fractal_figures",
 ]
-exclude_patterns = ["_build", "_templates", "_ext"]
+exclude_patterns = ["_build", "_templates", "_ext", "changes/*"]
 templates_path = ["_templates"]
 default_role = "literal"
 

@@ -1,4 +1,4 @@
-"""Masses and segments of the bundled example field, and what they look like."""
+"""Estimate masses and segments of the bundled example field, and plot them."""
 
 from astropy.table import QTable
 
@@ -10,7 +10,7 @@ from stellarfm.plotting import overview
 maps = GasMaps.read(EXAMPLE_FIELD)
 stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
 
-model = StellarModel.load()  # the bundled one; give a directory for another
+model = StellarModel.load()  # the bundled model; pass a directory for another one
 masses = model.estimate(maps, sources=stars)
 print(masses["star", "mass", "mass_lower_68", "mass_upper_68", "flags"])
 

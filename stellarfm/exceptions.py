@@ -1,8 +1,20 @@
-"""Errors of stellarfm.
+"""Exceptions of stellarfm.
 
-Each is an exception of ours and also the natural built-in one, so that both ``except StellarFMError`` and
-``except ValueError`` work. A message says what was given, what was expected and how to mend it, in one line:
-the command line prints it as it is and leaves with exit code 1.
+Each derives from `StellarFMError` and from the matching built-in exception, so that both ``except StellarFMError`` and
+``except ValueError`` work. A message states in one line what was given, what was expected and how to fix it. The
+command line prints it, with the names of arguments replaced by those of its options, and exits with code 1.
+
+Notes
+-----
+How messages name a Python argument, so that the command line can translate it (`stellarfm.cli.common.name_options`):
+an argument of several words is written plainly (``column_species``); an argument of one word is followed by an equals
+sign (``reader=``, ``width='0.5 pc'``, ``overwrite=True``), or set in backticks.
+
+Examples
+--------
+>>> from stellarfm.exceptions import MapError
+>>> issubclass(MapError, ValueError)
+True
 """
 
 __all__ = [
@@ -25,7 +37,7 @@ __all__ = [
 
 
 class StellarFMError(Exception):
-    """Base of every error that a user's input can cause."""
+    """Base class of every error that a user's input can cause."""
 
 
 class InputNotFoundError(StellarFMError, FileNotFoundError):
@@ -33,11 +45,11 @@ class InputNotFoundError(StellarFMError, FileNotFoundError):
 
 
 class OutputExistsError(StellarFMError, FileExistsError):
-    """An output path exists and overwriting was not asked for."""
+    """An output path exists and may not be overwritten."""
 
 
 class MapError(StellarFMError, ValueError):
-    """Maps whose shape, content or header cannot be used."""
+    """Maps with an unusable shape, content or header."""
 
 
 class UnitsError(MapError):
@@ -45,15 +57,15 @@ class UnitsError(MapError):
 
 
 class ReaderError(StellarFMError, OSError):
-    """A file that cannot be read: truncated, foreign, or without what was asked for."""
+    """A file that cannot be read: truncated, of an unknown format, or without required content."""
 
 
 class SnapshotError(StellarFMError, ValueError):
-    """A snapshot that makes no sense, or cannot be projected so: no gas, a star outside, a window too large."""
+    """A snapshot that is inconsistent or cannot be projected: no gas, a star outside the box, a window too large."""
 
 
 class ModelError(StellarFMError, ValueError):
-    """A model directory that is incomplete, tampered with, or does not fit the input."""
+    """A model directory that is incomplete, modified, or incompatible with the input."""
 
 
 class PretrainingError(StellarFMError, ValueError):
@@ -61,21 +73,21 @@ class PretrainingError(StellarFMError, ValueError):
 
 
 class FractalError(StellarFMError, ValueError):
-    """A genome or an option of the fractal renderer that makes no image."""
+    """A genome or an option of the fractal renderer that produces no image."""
 
 
 class PluginError(StellarFMError):
-    """Base of the four errors of the plugin registry."""
+    """Base class of the four errors of the plugin registry."""
 
 
 class UnknownPluginError(PluginError, KeyError):
-    """No installed distribution offers a plugin of this name."""
+    """No installed distribution provides a plugin of this name."""
 
     __str__ = Exception.__str__  # KeyError would print the repr of the message
 
 
 class DuplicatePluginError(PluginError, ValueError):
-    """Two distributions offer a plugin of the same name in the same group."""
+    """Two distributions provide a plugin of the same name in the same group."""
 
 
 class BrokenPluginError(PluginError, ImportError):
@@ -83,4 +95,4 @@ class BrokenPluginError(PluginError, ImportError):
 
 
 class PluginTypeError(PluginError, TypeError):
-    """A plugin does not fulfil the contract of its group."""
+    """A plugin does not implement the contract of its group, or does not accept the given options."""

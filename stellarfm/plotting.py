@@ -26,39 +26,51 @@ __all__ = ["has_matplotlib", "held_out", "overview"]
 
 INK = "#1b2a41"
 ACCENT = "#c8553d"
-#: Okabe-Ito colours without yellow: told apart by colour-blind readers.
-SIMULATION_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+#: Okabe-Ito colors without yellow: distinguishable by color-blind readers.
+SIMULATION_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
 def has_matplotlib() -> bool:
-    """Whether figures can be made."""
+    """Return whether matplotlib is installed.
+
+    Examples
+    --------
+    >>> isinstance(has_matplotlib(), bool)
+    True
+    """
     return find_spec("matplotlib") is not None
 
 
 def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth: u.Quantity | None = None) -> Figure:
-    """Six panels of one field: the three maps, colours of its patches, its segments, and the masses.
+    """Draw six panels of one field: its three maps, colors of its patches, its segments, and the masses.
 
     Parameters
     ----------
     maps : GasMaps
-        The field. With a known distance the first panel has a scale bar in parsec.
+        Field. If its distance is known, the first panel has a scale bar in parsec.
     segmentation : Segmentation
-        Of the same field.
+        Segmentation of the same field.
     masses : QTable
-        As `StellarModel.estimate` gives it, with ``ra`` and ``dec``.
+        Result of `StellarModel.estimate`, with ``ra`` and ``dec``.
     truth : Quantity, optional
-        True mass of each row of `masses`; with it the last panel shows estimates against it.
+        True mass of each row of `masses`; if given, the last panel shows estimated against true masses.
 
     Returns
     -------
     matplotlib.figure.Figure
+        Figure, not yet saved.
 
     Raises
     ------
     MapError
-        If the segmentation is not of the shape of the maps, or `truth` not of the length of `masses`.
+        If the shapes of segmentation and maps differ, or the lengths of `truth` and `masses`.
     StellarFMError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from stellarfm.plotting import overview
+    >>> overview(maps, segmentation, masses).savefig("overview.png")  # doctest: +SKIP
     """
     if segmentation.labels.shape != maps.shape:
         raise MapError(f"segmentation of shape {segmentation.labels.shape} for maps of {maps.shape}; expected the same")
@@ -69,10 +81,10 @@ def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth
     _draw_column(panels[0], maps, masses)
     _draw_velocity(panels[1], maps)
     _draw_dispersion(panels[2], maps)
-    _draw_colours(panels[3], segmentation)
+    _draw_patch_colors(panels[3], segmentation)
     _draw_segments(panels[4], segmentation)
     for number, panel in enumerate(panels):
-        _dress(panel, maps, declination=number in (0, 3), right_ascension=number >= 2)
+        _label_axes(panel, maps, declination=number in (0, 3), right_ascension=number >= 2)
     last = figure.add_subplot(2, 3, 6)
     if truth is None:
         _draw_masses(last, masses)
@@ -82,14 +94,24 @@ def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth
 
 
 def held_out(predictions: QTable, *, split: str) -> Figure:
-    """Predicted against true mass of held-out windows, a panel for each method, a colour for each simulation.
+    """Draw predicted against true mass of held-out windows, one panel per method and one color per simulation.
 
     Parameters
     ----------
     predictions : QTable
-        As `stellarfm.evaluation.held_out_masses` gives it.
+        Table ``predictions`` of `stellarfm.evaluation.Benchmark`.
     split : {"star", "simulation"}
-        Which rows of it.
+        Split whose rows are drawn.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Figure, not yet saved.
+
+    Examples
+    --------
+    >>> from stellarfm.plotting import held_out
+    >>> held_out(benchmark.predictions, split="star").savefig("by_star.png")  # doctest: +SKIP
     """
     part = predictions[predictions["split"] == split]
     methods = list(dict.fromkeys(part["method"]))
@@ -106,20 +128,20 @@ def held_out(predictions: QTable, *, split: str) -> Figure:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches; a clear error if matplotlib is absent."""
+    """Return an empty figure, size in inches; raise an error if matplotlib is not installed."""
     if not has_matplotlib():
-        raise StellarFMError("a figure needs matplotlib, which is not installed; pip install 'stellarfm[plots]'")
+        raise StellarFMError("figures need matplotlib, which is not installed; pip install 'stellarfm[plots]'")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def _percentiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Percentiles of the finite values."""
+    """Return percentiles of the finite values."""
     return tuple(np.percentile(values[np.isfinite(values)], [low, high]))
 
 
-def _colour_bar(panel: Any, image: Any, label: str, **options: Any) -> Any:
+def _color_bar(panel: Any, image: Any, label: str, **options: Any) -> Any:
     bar = panel.figure.colorbar(image, ax=panel, pad=0.015, fraction=0.046, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -127,13 +149,13 @@ def _colour_bar(panel: Any, image: Any, label: str, **options: Any) -> Any:
 
 
 def _draw_column(panel: Any, maps: GasMaps, masses: QTable) -> None:
-    """Column density in a logarithmic stretch, with the stars and a scale bar."""
+    """Draw the column density in a logarithmic stretch, with the stars and a scale bar."""
     from matplotlib.colors import LogNorm
 
     values = maps.column_density.to_value("cm-2")
     low, high = _percentiles(np.where(values > 0, values, np.nan), 1, 99.9)
     image = panel.imshow(values, cmap="inferno", norm=LogNorm(low, high), origin="lower", interpolation="nearest")
-    _colour_bar(panel, image, r"$N_\mathrm{H}$ [cm$^{-2}$]", extend="both")
+    _color_bar(panel, image, r"$N_\mathrm{H}$ [cm$^{-2}$]", extend="both")
     panel.set_title("Column density and stars")
     panel.scatter(
         masses["ra"].to_value("deg"),
@@ -149,12 +171,12 @@ def _draw_column(panel: Any, maps: GasMaps, masses: QTable) -> None:
 
 
 def _draw_scale_bar(panel: Any, maps: GasMaps) -> None:
-    """A bar of a round length, about a fifth of the field."""
+    """Draw a bar of a round length, about a fifth of the field."""
     from matplotlib.patheffects import withStroke
 
     parsec = maps.pixel_scale.to_value("pc")
-    wanted = 0.2 * maps.shape[1] * parsec
-    length = max(step for step in (10.0 ** np.arange(-4, 4)[:, None] * [1, 2, 5]).ravel() if step <= wanted)
+    longest = 0.2 * maps.shape[1] * parsec
+    length = max(step for step in (10.0 ** np.arange(-4, 4)[:, None] * [1, 2, 5]).ravel() if step <= longest)
     left, bottom = 0.05 * maps.shape[1], 0.06 * maps.shape[0]
     outline = [withStroke(linewidth=4, foreground="black")]
     panel.plot([left, left + length / parsec], [bottom, bottom], color="white", lw=2, path_effects=outline)
@@ -162,82 +184,82 @@ def _draw_scale_bar(panel: Any, maps: GasMaps) -> None:
 
 
 def _draw_velocity(panel: Any, maps: GasMaps) -> None:
-    """Velocity about the column-weighted mean, blue approaching."""
+    """Draw the velocity about the column-weighted mean, blue approaching."""
     velocity, column = maps.velocity.to_value("km/s"), maps.column_density.to_value("cm-2")
     weight = np.where(maps.mask, 0.0, column)
     velocity = velocity - np.average(np.where(maps.mask, 0.0, velocity), weights=weight)
     _, limit = _percentiles(np.abs(velocity), 0, 99)
     image = panel.imshow(velocity, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
-    _colour_bar(panel, image, r"$v - \langle v \rangle$ [km s$^{-1}$]", extend="both")
+    _color_bar(panel, image, r"$v - \langle v \rangle$ [km s$^{-1}$]", extend="both")
     panel.set_title("Line-of-sight velocity")
 
 
 def _draw_dispersion(panel: Any, maps: GasMaps) -> None:
-    """Velocity dispersion."""
+    """Draw the velocity dispersion."""
     values = maps.velocity_dispersion.to_value("km/s")
     low, high = _percentiles(values, 0.5, 99.5)
     image = panel.imshow(values, cmap="viridis", vmin=low, vmax=high, origin="lower", interpolation="nearest")
-    _colour_bar(panel, image, r"$\sigma_v$ [km s$^{-1}$]", extend="both")
+    _color_bar(panel, image, r"$\sigma_v$ [km s$^{-1}$]", extend="both")
     panel.set_title("Velocity dispersion")
 
 
-def _draw_colours(panel: Any, segmentation: Segmentation) -> None:
-    """The first three principal components of the patch features as red, green and blue; missing pixels are white."""
+def _draw_patch_colors(panel: Any, segmentation: Segmentation) -> None:
+    """Draw the first three principal components of the patch features as red, green, blue; white if missing."""
     channels = [_stretched(segmentation.components[number]) for number in range(3)]
     panel.imshow(np.dstack(channels), origin="lower", interpolation="nearest")
     panel.set_title("Patch features: first three components")
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
-    """`values` between 0 (2nd percentile) and 1 (98th); NaN becomes 1."""
+    """Return `values` scaled to 0 (2nd percentile) to 1 (98th); NaN becomes 1."""
     low, high = _percentiles(values, 2, 98)
     scaled = np.clip((values - low) / max(high - low, np.finfo(float).tiny), 0, 1)
     return np.nan_to_num(scaled, nan=1.0)
 
 
 def _draw_segments(panel: Any, segmentation: Segmentation) -> None:
-    """Segments in discrete colours, dark to bright in their order; what belongs to none is white."""
+    """Draw segments in discrete colors, dark to bright in their order; pixels of none are white."""
     import matplotlib
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     numbers = np.unique(segmentation.labels[segmentation.labels > 0])
-    colours = ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.02, 0.95, len(numbers))))
+    colors = ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.02, 0.95, len(numbers))))
     norm = BoundaryNorm(np.append(numbers - 0.5, numbers[-1] + 0.5), len(numbers))
     labels = np.ma.masked_less(segmentation.labels, 1)
-    image = panel.imshow(labels, cmap=colours, norm=norm, origin="lower", interpolation="nearest")
-    bar = _colour_bar(panel, image, "segment", ticks=numbers)
+    image = panel.imshow(labels, cmap=colors, norm=norm, origin="lower", interpolation="nearest")
+    bar = _color_bar(panel, image, "segment", ticks=numbers)
     bar.ax.tick_params(length=0)
     panel.set_title("Segments")
 
 
-def _dress(panel: Any, maps: GasMaps, *, right_ascension: bool, declination: bool) -> None:
-    """Axis labels of a map panel, only where they are wanted: neighbours share theirs."""
+def _label_axes(panel: Any, maps: GasMaps, *, right_ascension: bool, declination: bool) -> None:
+    """Draw the axis labels of a map panel at outer sides only: neighboring panels share theirs."""
     names = maps.wcs.world_axis_physical_types
-    for axis, name, side, wanted in zip(panel.coords, names, "bl", (right_ascension, declination), strict=True):
+    for axis, name, side, visible in zip(panel.coords, names, "bl", (right_ascension, declination), strict=True):
         axis.set_ticks_position(side)
         axis.set_ticklabel_position(side)
         axis.set_axislabel_position(side)
-        axis.set_axislabel(_axis_name(name) if wanted else " ")
-        axis.set_ticklabel_visible(wanted)
+        axis.set_axislabel(_axis_name(name) if visible else " ")
+        axis.set_ticklabel_visible(visible)
     panel.set_xlim(-0.5, maps.shape[1] - 0.5)
     panel.set_ylim(-0.5, maps.shape[0] - 0.5)
 
 
 def _axis_name(physical_type: str) -> str:
-    """``pos.eq.ra`` in words."""
+    """Return the name of a physical type in words: right ascension for ``pos.eq.ra``."""
     names = {"ra": "right ascension", "dec": "declination", "lon": "longitude", "lat": "latitude"}
     return names.get(physical_type.rpartition(".")[2], physical_type)
 
 
 def _mass_limits(*masses: np.ndarray) -> tuple[float, float]:
-    """Limits of a logarithmic mass axis around all finite, positive masses."""
+    """Return limits of a logarithmic mass axis around all finite, positive masses."""
     values = np.concatenate([np.ravel(mass) for mass in masses])
     values = values[np.isfinite(values) & (values > 0)]
     return float(values.min() / 1.5), float(values.max() * 1.5)
 
 
 def _log_square(panel: Axes, limits: tuple[float, float]) -> None:
-    """Logarithmic axes of equal limits, with the line of equality."""
+    """Set logarithmic axes of equal limits, with the line of equality."""
     panel.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
     panel.plot(limits, limits, color="0.6", lw=1, zorder=0)
     panel.spines[["top", "right"]].set_visible(False)
@@ -245,14 +267,14 @@ def _log_square(panel: Axes, limits: tuple[float, float]) -> None:
 
 
 def _bars(masses: QTable, level: str) -> np.ndarray:
-    """Lengths of error bars down and up, shape (2, N), solMass; cut where an interval is unbounded."""
+    """Return lengths of error bars down and up, shape (2, N), solMass; cut where an interval is unbounded."""
     mass = masses["mass"].to_value("solMass")
     lower, upper = (masses[f"mass_{end}_{level}"].to_value("solMass") for end in ("lower", "upper"))
     return np.stack([mass - np.maximum(lower, 1e-6), np.minimum(upper, 1e6) - mass])
 
 
 def _draw_against(panel: Axes, truth: u.Quantity, masses: QTable) -> None:
-    """Estimates with their intervals against true masses; flagged stars are open."""
+    """Draw estimates with their intervals against true masses; symbols of flagged stars are open."""
     true, mass = truth.to_value("solMass"), masses["mass"].to_value("solMass")
     known = np.isfinite(mass)
     true, mass, masses = true[known], mass[known], masses[known]
@@ -272,7 +294,7 @@ def _draw_against(panel: Axes, truth: u.Quantity, masses: QTable) -> None:
 
 
 def _draw_masses(panel: Axes, masses: QTable) -> None:
-    """Estimates with their intervals, lightest at the bottom."""
+    """Draw estimates with their intervals, lightest at the bottom."""
     masses = masses[np.isfinite(masses["mass"].value)]
     masses = masses[np.argsort(masses["mass"].value)]
     mass, rank = masses["mass"].to_value("solMass"), np.arange(len(masses))
@@ -286,10 +308,10 @@ def _draw_masses(panel: Axes, masses: QTable) -> None:
 
 
 def _draw_cloud_of_points(panel: Axes, part: QTable, limits: tuple[float, float]) -> None:
-    """Windows of one method, coloured by simulation."""
+    """Draw the windows of one method, colored by simulation."""
     _log_square(panel, limits)
     for number, name in enumerate(sorted(set(part["simulation"]))):
         chosen = part["simulation"] == name
-        colour = SIMULATION_COLOURS[number % len(SIMULATION_COLOURS)]
+        color = SIMULATION_COLORS[number % len(SIMULATION_COLORS)]
         true, mass = part["mass_true"][chosen].value, part["mass"][chosen].value
-        panel.scatter(true, mass, s=5, color=colour, alpha=0.35, linewidths=0, label=str(name))
+        panel.scatter(true, mass, s=5, color=color, alpha=0.35, linewidths=0, label=str(name))

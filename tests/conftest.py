@@ -1,4 +1,4 @@
-"""Fixtures shared by all wings."""
+"""Fixtures shared by the tests of all packages."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads would only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny in tests: more threads are slower
 
 
 def pytest_report_header() -> str:
-    """Say which installation is under test: the clone is not on the path, unless it was installed with ``-e``."""
+    """Return the version and folder of the installation under test, which may differ from the clone."""
     import stellarfm
 
     return f"stellarfm: {stellarfm.__version__} in {Path(stellarfm.__file__).parent}"
@@ -19,9 +19,9 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of observed and simulated maps beside the repository, or a skip with the reason."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("STELLARFM_SHARED_DATA", beside))
+    """Return the folder of observed and simulated maps, or skip the test."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("STELLARFM_SHARED_DATA", default))
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder} (set STELLARFM_SHARED_DATA to their folder)")
     return folder
@@ -29,7 +29,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def distribution(tmp_path, monkeypatch):
-    """Install a pretended distribution with plugins for the length of a test.
+    """Return a function that installs a simulated distribution with plugins for the duration of a test.
 
     ``distribution("acme", version="1.2", datasets={"acme.blank": "module:Class"}, modules={"module": "source"})``
     """

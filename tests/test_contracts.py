@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stellarfm.contracts import CONTRACTS, Features, PretrainingMethod
+from stellarfm.contracts import CONTRACTS, IMAGE_CENTER, IMAGE_SCALE, Features, PretrainingMethod, standardize
 
 
 class Nothing(PretrainingMethod):
@@ -35,6 +35,12 @@ def test_contracts_have_no_open_ended_arguments(contract):
         if name in vars(contract):
             kinds = {parameter.kind for parameter in inspect.signature(method).parameters.values()}
             assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+
+
+def test_standardized_images_have_zero_mean_and_unit_spread():
+    images = np.array([IMAGE_CENTER, IMAGE_CENTER + IMAGE_SCALE])
+    np.testing.assert_allclose(standardize(images), [0, 1], atol=1e-12)
+    torch.testing.assert_close(standardize(torch.tensor([0.5, 0.75])), torch.tensor([0.0, 1.25]))
 
 
 def test_features_unpack_as_image_and_patches():

@@ -1,4 +1,4 @@
-"""What is shown to users works: the scripts in ``examples/`` and the commands of the README."""
+"""Tests of the scripts in ``examples/`` and of the commands in the README."""
 
 import runpy
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-#: What each script writes.
+#: Files that each script writes.
 FILES = {
     "exchange.py": {"snapshot.h5", "maps.h5"},
     "quickstart.py": {"masses.fits", "segments.fits", "overview.png"},

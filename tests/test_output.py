@@ -75,16 +75,16 @@ def test_overwriting_replaces_the_whole_directory(tmp_path):
 
 @pytest.mark.parametrize("context", [new_file, new_directory])
 def test_existing_output_is_refused_before_any_work(tmp_path, context):
-    with pytest.raises(OutputExistsError, match="exists; choose another --output or add --overwrite"):
+    with pytest.raises(OutputExistsError, match="exists; choose another path or pass overwrite=True"):
         context(tmp_path).__enter__()
 
 
 def test_file_and_directory_do_not_replace_each_other(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputExistsError, match="is a directory; name a file"):
+    with pytest.raises(OutputExistsError, match="is a directory; give the path of a file"):
         new_file(tmp_path / "folder", overwrite=True).__enter__()
-    with pytest.raises(OutputExistsError, match="is a file; name a directory"):
+    with pytest.raises(OutputExistsError, match="is a file; give the path of a directory"):
         new_directory(tmp_path / "file", overwrite=True).__enter__()
 
 

@@ -1,4 +1,4 @@
-"""Every registered plugin, whoever published it, passes the checks that we ship to plugin authors."""
+"""Conformance checks of every registered plugin, including those of third parties."""
 
 import astropy.units as u
 import h5py
@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
+from PIL import Image
 
 from stellarfm import registry
 from stellarfm.maps import GasMaps, MapSet
@@ -20,7 +21,7 @@ from stellarfm.testing import (
     ReaderConformance,
 )
 
-#: Options for small and quick instances, where the defaults are costly.
+#: Options for small and fast instances where the defaults are expensive.
 OPTIONS = {
     "dinov2": {"prototypes": 256, "hidden": 64, "bottleneck": 32, "global_size": 32, "local_size": 16},
     "fits-ppv": {"column_per_intensity": "2e21 cm-2/(K km/s)"},
@@ -28,7 +29,7 @@ OPTIONS = {
 
 
 class Registered:
-    """Runs the checks of a class once for each name of a group."""
+    """Mixin that runs the checks of a class for each name of a group."""
 
     group: str
 
@@ -53,6 +54,11 @@ class TestDatasets(Registered, DatasetConformance):
         if name == "mapset":
             windows(count=12).write(tmp_path / "maps.h5")
             self.options = {"path": str(tmp_path / "maps.h5"), "size": 16}
+        if name == "images":
+            for number in range(4):
+                pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+            self.options = {"path": str(tmp_path), "size": 16}
 
 
 @pytest.mark.parametrize("name", registry.names("heads"))
@@ -79,7 +85,7 @@ class TestReaders(Registered, ReaderConformance):
 
 
 class TestExchange(ReaderConformance):
-    """The other form that the reader ``hdf5`` knows."""
+    """Checks of the reader ``hdf5`` with a snapshot in the exchange format."""
 
     plugin = registry.get("readers", "hdf5")
 
@@ -93,7 +99,7 @@ class TestExchange(ReaderConformance):
 
 
 def field():
-    """A small field of gas."""
+    """Return a small field of gas."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [-0.003, 0.003], [8.0, 8.0]
     plane = np.random.default_rng(0).uniform(1, 2, (16, 16))
@@ -106,7 +112,7 @@ def field():
 
 
 def windows(count=2):
-    """Small windows around as many stars."""
+    """Return small windows around `count` stars."""
     planes = np.random.default_rng(0).uniform(1, 2, (count, 16, 16))
     return MapSet(
         column_density=1e22 * planes * u.cm**-2,
@@ -123,7 +129,7 @@ def windows(count=2):
 
 
 def write_sinks(path):
-    """Two sinks and some gas in the form of GIZMO."""
+    """Write two sinks and some gas in the format of GIZMO."""
     units = {"UnitLength_In_CGS": 3.0857e18, "UnitMass_In_CGS": 1.989e33, "UnitVelocity_In_CGS": 100.0}
     with h5py.File(path, "w") as file:
         header = {"BoxSize": 10.0, "Time": 0.001, "NumPart_ThisFile": [50, 0, 0, 0, 0, 2], **units}
@@ -138,13 +144,13 @@ def write_sinks(path):
 
 
 def written(maps, path):
-    """`path`, after writing maps to it."""
+    """Write maps to `path`, and return it."""
     maps.write(path)
     return path
 
 
 def density_cube(path):
-    """A small cube of density and three of velocity."""
+    """Write a small cube of density and three of velocity."""
     cards = {f"{key}{axis}": value for axis in (1, 2, 3) for key, value in {"CDELT": 0.1, "CUNIT": "pc"}.items()}
     cube = np.random.default_rng(0).uniform(1e3, 1e4, (6, 8, 10)).astype("f4")
     hdus = [fits.PrimaryHDU(cube, fits.Header({**cards, "BUNIT": "cm-3"}))]
@@ -154,7 +160,7 @@ def density_cube(path):
 
 
 def spectral_cube(path):
-    """A small spectral cube with one bright line."""
+    """Write a small spectral cube with one bright line."""
     axes = {1: ("RA---TAN", -0.003), 2: ("DEC--TAN", 0.003), 3: ("VRAD", 100.0)}
     cards = {f"{key}{axis}": value for axis, pair in axes.items() for key, value in zip(("CTYPE", "CDELT"), pair)}
     line = 5 * np.exp(-(((np.arange(40) - 20) / 4) ** 2) / 2)[:, None, None]

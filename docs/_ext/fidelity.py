@@ -5,19 +5,18 @@ import tomllib
 from pathlib import Path
 
 from stellarfm import registry
-from stellarfm.pretraining.plugins import plugin_names
 from stellarfm.pretraining.recipe import load_recipe
 
 RECIPES = ("large16-336", "nano8-64")
 
 
 def elements():
-    """Rows of the data file."""
+    """Return the rows of the data file."""
     return tomllib.loads(Path(__file__).with_name("dinov2.toml").read_text("utf-8"))["element"]
 
 
 def setting(name, key):
-    """Value of a setting of a recipe, or the default of the option."""
+    """Return the value of a setting of a recipe, or the default of the option."""
     recipe = load_recipe(name)
     table, _, option = key.partition(".")
     if table == "training":
@@ -26,14 +25,14 @@ def setting(name, key):
             "warmup": recipe.warmup_steps / recipe.steps,
         }
         return derived[option] if option in derived else getattr(recipe, option)
-    plugin = registry.get(f"{table}s", plugin_names(recipe)[table])
+    plugin = registry.get(f"{table}s", recipe.plugin(table))
     given = getattr(recipe, table)
     value = given[option] if option in given else registry.options(plugin)[option].default
     return getattr(plugin, option, None) if value is None else value
 
 
 def equal(first, second):
-    """Whether two values agree."""
+    """Return whether two values agree."""
     if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         return len(first) == len(second) and all(map(equal, first, second))
     numbers = all(isinstance(value, (int, float)) for value in (first, second))
@@ -41,7 +40,7 @@ def equal(first, second):
 
 
 def values(element):
-    """Our values of a row, one per recipe, and whether each agrees with the official one."""
+    """Return the value of each recipe, and whether it agrees with the official one."""
     if "key" not in element:
         return [(element["ours"], element["ours"] == "same")] * len(RECIPES)
     found = [setting(name, element["key"]) for name in RECIPES]
@@ -49,7 +48,7 @@ def values(element):
 
 
 def text(value):
-    """A value in words."""
+    """Return a value as text."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -60,7 +59,7 @@ def text(value):
 
 
 def fidelity_rows():
-    """Header and cells of the table."""
+    """Yield the header and the rows of the table."""
     yield ("element", "DINOv2", *(f"`{name}`" for name in RECIPES), "reason for a difference", "source")
     for element in elements():
         ours = ["same" if same else text(value) for value, same in values(element)]
@@ -68,6 +67,6 @@ def fidelity_rows():
 
 
 def fidelity_table():
-    """The table as reStructuredText."""
+    """Return the table as reStructuredText."""
     lines = [f"   * - {row[0]}\n" + "\n".join(f"     - {cell}" for cell in row[1:]) for row in fidelity_rows()]
     return "\n".join([".. list-table::", "   :header-rows: 1", "", *lines])

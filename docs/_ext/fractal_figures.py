@@ -1,23 +1,22 @@
-"""Figures of the guide to fractals, drawn by the package itself whenever the documentation is built."""
+"""Sphinx extension that draws the figures of the guide to fractals when the documentation is built."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stellarfm.fractals import VARIATIONS, FlameDataset, FlameMap, Genome, Transform, sample_genome
+from stellarfm.fractals import VARIATIONS, FlameDataset, FlameMap, Genome, GenomeDataset, Transform, sample_genome
 from stellarfm.fractals.acceptance import contrast, coverage
-from stellarfm.fractals.given import GenomeDataset
-from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome, render
 from stellarfm.fractals.tone_mapping import tone
 
 FOLDER = Path("guide") / "figures"
 SIDE, GAP, LABEL = 176, 6, 16
 
 
-def similarity(scale, x, y, colour=0.5):
-    """A copy of [-1, 1]^2, `scale` times as large, around (x, y)."""
-    return FlameMap(affine=(scale, 0.0, x, 0.0, scale, y), colour=colour)
+def similarity(scale, x, y, color=0.5):
+    """Return a map of [-1, 1]^2 to a square around (x, y), scaled by `scale`."""
+    return FlameMap(affine=(scale, 0.0, x, 0.0, scale, y), color=color)
 
 
 SIERPINSKI = Genome(maps=tuple(similarity(0.5, x, y) for x, y in ((-0.5, 0.5), (0.5, 0.5), (0.0, -0.5))))
@@ -28,53 +27,53 @@ FLAT = Genome(maps=tuple(similarity(0.5, x, y) for x in (-0.5, 0.5) for y in (-0
 
 
 def picture(genome, **options):
-    """A genome in grey or, with three channels, in colours; (channels, size, size)."""
+    """Return the image of a genome, gray or with three channels in color; shape (channels, size, size)."""
     options = {"size": SIDE, "colour": "none", "channels": 1, **options}
     return GenomeDataset(genomes=(genome,), **options).image(0)
 
 
 def chaos_game():
-    """The same attractor with more and more points."""
+    """Draw one attractor with an increasing number of points."""
     numbers = (100, 1_000, 10_000, 1_000_000)
     return [(picture(SIERPINSKI, points=n), f"{n:,} points") for n in numbers], 4
 
 
 def variations():
-    """A carpet, bent by each variation."""
+    """Draw a carpet deformed by each variation."""
     unit = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     bent = {name: Genome(maps=CARPET, final=Transform(affine=unit, variations=((name, 1.0),))) for name in VARIATIONS}
     return [(picture(genome, window="quantile"), name) for name, genome in bent.items()], 4
 
 
 def densities():
-    """Counts, their logarithm, and what smoothing adds."""
+    """Draw counts, their logarithm, and the smoothed logarithm."""
     counts = histogram(flame(3), points=300_000)[..., 0]
     linear = np.clip(counts / np.quantile(counts, 0.998), 0, 1)
     logarithm = np.clip(np.log1p(counts) / np.log1p(np.quantile(counts, 0.998)), 0, 1)
-    smoothed = tone(histogram(flame(3), points=300_000), channels=1, colour="none", gamma=1.0)
+    smoothed = tone(histogram(flame(3), points=300_000), channels=1, color="none", gamma=1.0)
     return [(linear[None], "counts"), (logarithm[None], "logarithm"), (smoothed, "logarithm, smoothed")], 3
 
 
 def channels():
-    """The three moments, one by one and as red, green, blue."""
+    """Draw the three moments, one by one and as red, green, blue."""
     moments = picture(flame(3), colour="moments", channels=3)
-    names = ("density", "mean of the colour", "its deviation")
+    names = ("density", "mean of the color", "its deviation")
     return [*((moments[k : k + 1], name) for k, name in enumerate(names)), (moments, "as red, green, blue")], 4
 
 
 def windows():
-    """One flame in each window."""
+    """Draw one flame in each window."""
     return [(picture(flame(5), window=window), window) for window in ("fixed", "quantile", "box")], 3
 
 
 def acceptance():
-    """Too empty, too flat, and accepted."""
-    cases = [refused(), FLAT, flame(0)]
+    """Draw a frame that is too empty, one that is too flat, and an accepted one."""
+    cases = [rejected(), FLAT, flame(0)]
     return [(picture(genome), measured(genome)) for genome in cases], 3
 
 
 def samplers():
-    """Six genomes of each sampler, before any is refused."""
+    """Draw six genomes of each sampler, before any is rejected."""
     shown = {"flames": "fixed", "ifs": "quantile", "fractaldb": "box"}
     drawn = [(name, index, window) for name, window in shown.items() for index in range(6)]
     label = ("{}", "", "", "", "", "")
@@ -85,29 +84,29 @@ def samplers():
 
 
 def flame(index):
-    """The genome of a default image."""
+    """Return the genome of a default image."""
     return FlameDataset(size=64).render(index).genome
 
 
-def refused():
-    """The first candidate of which half is covered, and no more."""
+def rejected():
+    """Return the first candidate with a coverage of about one half."""
     drawn = (sample_genome("flames", seed=0, index=index) for index in range(100))
     return next(genome for genome in drawn if 0.4 < coverage(histogram(genome)[..., 0]) < 0.6)
 
 
 def histogram(genome, points=450_000):
-    """Counts in the fixed window."""
+    """Return the histogram in the fixed window."""
     return render(compile_genome(genome), FIXED_WINDOW, size=SIDE, points=points)
 
 
 def measured(genome):
-    """Coverage and contrast in words."""
+    """Return the label with coverage and contrast."""
     counts = histogram(genome)[..., 0]
     return f"coverage {coverage(counts):.2f}, contrast {contrast(counts):.2f}"
 
 
 def sheet(panels, columns):
-    """One picture of labelled panels."""
+    """Return one image of labeled panels."""
     rows = -(-len(panels) // columns)
     step = SIDE + GAP
     canvas = Image.new("RGB", (columns * step - GAP, rows * (step + LABEL)), "white")
@@ -124,7 +123,7 @@ FIGURES = (chaos_game, variations, densities, channels, windows, acceptance, sam
 
 
 def draw_all(app):
-    """Draw every figure beside the pages, before they are read."""
+    """Write every figure before the pages are read."""
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for figure in FIGURES:

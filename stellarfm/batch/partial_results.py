@@ -1,4 +1,4 @@
-"""Results of the snapshots that are finished, beside the output, so that a run that was killed can be resumed."""
+"""Results of finished snapshots, kept next to the output, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["Parts"]
 
 
 class Parts:
-    """The directory ``<output>.parts``: one map set a snapshot, and the settings that made them.
+    """Directory ``<output>.parts``: one map set per snapshot, and their settings.
 
     Parameters
     ----------
     output : Path
-        The final map set.
+        Path of the final map set.
     settings : ProjectionSettings
-        What is asked now.
+        Settings of the present run.
     resume : bool
-        Go on with what is there; it must have been made with the same settings.
+        Whether existing parts are used; their settings must be the same.
     overwrite : bool
-        Throw away what is there.
+        Whether existing parts are deleted.
 
     Raises
     ------
     OutputExistsError
-        If there is an unfinished run and neither `resume` nor `overwrite`.
+        If there is an unfinished run, and neither `resume` nor `overwrite` is True.
     SnapshotError
-        If it was made with other settings.
+        If the existing parts have other settings.
     """
 
     def __init__(self, output: Path, settings: ProjectionSettings, *, resume: bool, overwrite: bool) -> None:
@@ -42,7 +42,8 @@ class Parts:
         if self.folder.exists() and not resume:
             if not overwrite:
                 raise OutputExistsError(
-                    f"{self.folder} holds an unfinished run; go on with --resume, or start afresh with --overwrite"
+                    f"{self.folder} contains an unfinished run; continue it with resume=True "
+                    "or replace it with overwrite=True"
                 )
             shutil.rmtree(self.folder)
         if self.folder.exists():
@@ -53,30 +54,28 @@ class Parts:
                 temporary.write_text(json.dumps(now, indent=1))
 
     def _check(self, now: dict) -> None:
-        """Refuse to mix maps of different settings."""
+        """Raise an error if the existing parts have other settings."""
         try:
             before = json.loads((self.folder / "settings.json").read_text())
         except (OSError, ValueError) as error:
-            raise SnapshotError(f"{self.folder}: its settings cannot be read; start afresh with --overwrite") from error
+            raise SnapshotError(
+                f"{self.folder}: its settings cannot be read; start again with overwrite=True"
+            ) from error
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             facts = ", ".join(f"{name} was {before.get(name)!r}, now {now[name]!r}" for name in changed)
             raise SnapshotError(
                 f"{self.folder} was made with other settings ({facts}); "
-                "repeat them to resume, or start afresh with --overwrite"
+                "repeat them to resume, or start again with overwrite=True"
             )
 
-    def of(self, path: Path) -> Path:
-        """Where the maps of a snapshot go; another file once the snapshot has changed."""
-        state = "".join(f"{file}{file.stat().st_size}{file.stat().st_mtime_ns}" for file in _files(path))
+    def path_for(self, path: Path) -> Path:
+        """Return the file for the maps of a snapshot; another one if the snapshot has changed."""
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        state = "".join(f"{file}{file.stat().st_size}{file.stat().st_mtime_ns}" for file in files)
         digest = hashlib.sha256(f"{path.resolve()}{state}".encode()).hexdigest()
         return self.folder / f"{path.name}-{digest[:16]}.h5"
 
     def remove(self) -> None:
-        """Throw it away: the output is written."""
+        """Delete the directory."""
         shutil.rmtree(self.folder)
-
-
-def _files(path: Path) -> list[Path]:
-    """A file, or the files in a directory."""
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]

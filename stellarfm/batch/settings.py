@@ -1,4 +1,4 @@
-"""What is asked of every snapshot of a batch."""
+"""Settings of a batch of projections."""
 
 from __future__ import annotations
 
@@ -21,29 +21,35 @@ __all__ = ["ProjectionSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionSettings:
-    """How snapshots are read, which stars count, and what is mapped around them.
+    """Settings of reading snapshots, selecting stars and projecting the gas around them.
 
     Attributes
     ----------
     reader : str, optional
-        Name of a reader; by default the one that knows the file.
+        Name of a reader; by default the one that recognizes the file.
     reader_options : mapping
-        Its options.
+        Options of the reader.
     simulation : str, optional
-        Name of the run, in place of the reader's: one for all its snapshots, since they share their stars.
+        Name of the run in place of that from the reader, the same for all snapshots, because they share their stars.
     label_kind : {"sink", "star"}, optional
-        What masses must mean; readers that can choose are told.
+        Required meaning of masses; passed to readers that can choose.
     minimum_mass : str, optional
-        Stars below are left out, ``"0.08 solMass"``.
+        Smallest mass of a selected star, for example ``"0.08 solMass"``.
     positions : QTable, optional
-        Centres of windows in place of the stars: ``x``, ``y``, ``z`` and, if known, ``star`` and others.
+        Centers of windows in place of the stars: ``x``, ``y``, ``z`` and, if known, ``star`` and other columns.
     width, depth, pixels, axes, directions, seed, snap, thermal
-        As in `stellarfm.simulations.project`; lengths as text.
+        Parameters of `stellarfm.simulations.project`; lengths are text.
 
     Raises
     ------
     UnitsError, SnapshotError
-        If a length or a mass has no unit or a wrong one, or options contradict each other.
+        If a length or a mass has no unit or a wrong one, or if options exclude each other.
+
+    Examples
+    --------
+    >>> from stellarfm.batch import ProjectionSettings
+    >>> ProjectionSettings(minimum_mass="80 jupiterMass").least_mass().unit
+    Unit("solMass")
     """
 
     reader: str | None = None
@@ -62,30 +68,32 @@ class ProjectionSettings:
     thermal: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no snapshot could satisfy, before any is read."""
+        """Check the settings before any snapshot is read."""
         for name in ("width", "depth"):
             if getattr(self, name) is not None:
                 parse_length(getattr(self, name), what=name)
         if self.label_kind not in (None, "sink", "star"):
-            raise SnapshotError(f"mass kind {self.label_kind!r}; expected 'sink' or 'star'")
+            raise SnapshotError(f"label_kind is {self.label_kind!r}; expected 'sink' or 'star'")
         if self.minimum_mass is not None and self.positions is not None:
-            raise SnapshotError("a minimum mass and positions were given; positions are taken as they are")
+            raise SnapshotError("minimum_mass and positions= exclude each other; leave minimum_mass out")
         self.least_mass()
 
     def least_mass(self) -> u.Quantity:
-        """The minimum mass, solMass; 0 if there is none."""
+        """Return the minimum mass, solMass; 0 if there is none."""
         if self.minimum_mass is None:
             return 0 * u.solMass
         try:
             mass = u.Quantity(self.minimum_mass).to(u.solMass)
         except (TypeError, ValueError) as error:
-            raise UnitsError(f"minimum mass {self.minimum_mass!r}; expected something like '0.08 solMass'") from error
+            raise UnitsError(
+                f"minimum_mass is {self.minimum_mass!r}; expected a mass such as '0.08 solMass'"
+            ) from error
         if not (mass.isscalar and mass >= 0):
-            raise UnitsError(f"minimum mass {self.minimum_mass!r}; expected one mass, like '0.08 solMass'")
+            raise UnitsError(f"minimum_mass is {self.minimum_mass!r}; expected one mass >= 0, such as '0.08 solMass'")
         return mass
 
     def record(self) -> dict[str, Any]:
-        """All of it and the version of stellarfm, in a form that JSON keeps; positions as a hash."""
+        """Return the settings and the version of stellarfm as values for JSON; positions as a hash."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         values["reader_options"] = {name: str(value) for name, value in sorted(self.reader_options.items())}
         if self.positions is not None:

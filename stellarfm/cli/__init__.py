@@ -1,1 +1,4 @@
-"""The `stellarfm` command: one short module a sub-command."""
+"""Command line: one short module per command, which parses arguments, calls one public function and reports.
+
+Start with ``main.py``.
+"""

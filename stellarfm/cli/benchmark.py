@@ -1,4 +1,4 @@
-"""``stellarfm benchmark``: how good a model is on held-out stars and clouds, beside what it has to beat."""
+"""``stellarfm benchmark``: scores of a model on held-out stars and clouds, compared with baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from stellarfm.cli.common import add_output_options, existing_file, say
 
 if TYPE_CHECKING:
     from stellarfm.evaluation import Benchmark
-    from stellarfm.inference.model import StellarModel
 
 __all__ = ["add_parser", "run"]
 
@@ -21,28 +20,29 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "benchmark",
         help="R2, RMSE and interval coverage on held-out stars and clouds",
         description="Predict the masses of held-out stars and of held-out simulations; everything but the encoder is "
-        "learnt anew in every fold. Compares with random weights, hand-made statistics and the mean.",
+        "refitted in every fold. Compares with random weights, summary statistics and the mean.",
     )
-    p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, of two or more runs")
+    p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, of at least two runs")
     choice = p.add_mutually_exclusive_group()
-    choice.add_argument("--model", default="bundled", metavar="DIR", help="a model directory (default: bundled)")
-    choice.add_argument("--encoder", metavar="NAME|DIR", help="an encoder, with the default readout, instead")
-    p.add_argument("--quick", action="store_true", help="three windows a star: to see that it works")
-    add_output_options(p, what="folder for scores.md, scores.ecsv, predictions.fits and figures")
+    choice.add_argument("--model", default="bundled", metavar="DIR", help="model directory (default: bundled)")
+    choice.add_argument("--encoder", metavar="NAME|DIR", help="encoder with the default readout, in place of a model")
+    p.add_argument("--quick", action="store_true", help="three windows per star, as a quick test")
+    add_output_options(p, what="directory for scores.md, scores.ecsv, predictions.fits and figures")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the map sets, run the benchmark, write tables and figures."""
+    """Read the map sets, run the benchmark, and write tables and figures."""
     from stellarfm.output import check_output, new_directory
 
     check_output(args.output, overwrite=args.overwrite)
     paths = [existing_file(path) for path in args.maps]
-    model = None if args.encoder else _model(args.model)
 
     from stellarfm.evaluation import benchmark_model, report
+    from stellarfm.inference.model import StellarModel
     from stellarfm.maps import MapSet
 
+    model = None if args.encoder else StellarModel.load(None if args.model == "bundled" else args.model)
     windows = MapSet.concatenate([MapSet.read(path) for path in paths])
     benchmark = benchmark_model(windows, model=model, encoder=args.encoder, quick=args.quick, quiet=args.quiet)
     with new_directory(args.output, overwrite=args.overwrite) as folder:
@@ -52,15 +52,8 @@ def run(args: argparse.Namespace) -> None:
     say(f"wrote {args.output}", args)
 
 
-def _model(choice: str) -> StellarModel:
-    """The bundled model, or that in a directory."""
-    from stellarfm.inference.model import StellarModel
-
-    return StellarModel.load(None if choice == "bundled" else choice)
-
-
 def _write(benchmark: Benchmark, folder: Path) -> None:
-    """Tables, and a figure for each split if matplotlib is there."""
+    """Write tables, and a figure for each split if matplotlib is installed."""
     from stellarfm.plotting import has_matplotlib, held_out
 
     benchmark.scores.write(folder / "scores.ecsv")

@@ -1,15 +1,25 @@
-"""What every sub-command shares: options, messages, and how an error leaves the program."""
+"""Functions shared by all sub-commands: common options, names of options in messages, words on stderr."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PRESETS", "add_model_options", "add_output_options", "existing_file", "log_to_stderr", "say"]
+__all__ = [
+    "PRESETS",
+    "add_model_options",
+    "add_output_options",
+    "existing_file",
+    "log_to_stderr",
+    "name_options",
+    "option_names",
+    "say",
+]
 
 #: Published methods whose models come with the package; the keys of `stellarfm.inference.model_directory.PRESETS`.
 PRESETS = ("hirashima2025",)
@@ -26,11 +36,11 @@ def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: 
     """Add ``--output``, ``--overwrite`` and ``--quiet``."""
     parser.add_argument("--output", "-o", type=Path, required=required, help=what)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    parser.add_argument("--quiet", "-q", action="store_true", help="print no words and no progress bar")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print no messages and no progress bar")
 
 
 def existing_file(path: str | Path) -> Path:
-    """`path` as a `Path`; raises `InputNotFoundError` if there is nothing there."""
+    """Return `path` as a `Path`; raise `InputNotFoundError` if it does not exist."""
     from stellarfm.exceptions import InputNotFoundError
 
     path = Path(path)
@@ -39,18 +49,86 @@ def existing_file(path: str | Path) -> Path:
     return path
 
 
+def option_names(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Return the table from argument names to the options of a parser, ``{"label_kind": "--mass-kind"}``."""
+    table: dict[str, str] = {}
+    for action in parser._actions:
+        if long := [option for option in action.option_strings if option.startswith("--")]:
+            table.setdefault(action.dest, long[0])
+    return table
+
+
+def name_options(message: str, options: Mapping[str, str]) -> str:
+    """Replace the names of Python arguments in a message of the library by those of command-line options.
+
+    Parameters
+    ----------
+    message : str
+        Message that names arguments as described in `stellarfm.exceptions`: plainly if a name has an underscore
+        (``column_species``), else followed by an equals sign (``reader=``) or in backticks.
+    options : mapping
+        Argument name -> option, see `option_names`. Other names, quoted words and parts of paths remain as they are.
+
+    Examples
+    --------
+    >>> options = {"overwrite": "--overwrite", "label_kind": "--mass-kind", "width": "--width"}
+    >>> name_options("maps.h5 exists; choose another path or pass overwrite=True", options)
+    'maps.h5 exists; choose another path or pass --overwrite'
+    >>> name_options("width is wrong: check width= and label_kind, e.g. width='0.5 pc'", options)
+    "width is wrong: check --width and --mass-kind, e.g. --width '0.5 pc'"
+    """
+    if not options:
+        return message
+
+    def option(match: re.Match[str]) -> str:
+        marked = match["before"] or match["equals"] or "_" in match["name"]
+        space = " " if match["equals"] == "=" and match["value"] else ""
+        return options[match["name"]] + space if marked else match[0]
+
+    names = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
+    word = rf"""
+        (?<![\w./\\'"`-])                  # not within another word, a path or quotes
+        (?P<before>`{{1,2}})?
+        (?P<name>{names})
+        (?P<equals>=True\b|=(?!=))?
+        (?(before)(?P=before)               # the same backticks again, or
+        |(?(equals)(?=(?P<value>[^\s,;:.)])?)  # a value, or
+        |(?![\w/\\'"-]|\.\w)))            # no continuation of the word
+    """
+    return re.sub(word, option, message, flags=re.VERBOSE)
+
+
 def say(message: str, args: argparse.Namespace) -> None:
-    """Print words to stderr, unless ``--quiet``."""
+    """Print a message to stderr, unless ``--quiet``."""
     if not args.quiet:
         print(message, file=sys.stderr)
 
 
+class _OptionFormatter(logging.Formatter):
+    """Formatter of log messages that names options in place of Python arguments."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        super().__init__("stellarfm: %(message)s")
+        self._options = options
+
+    def format(self, record: logging.LogRecord) -> str:
+        return name_options(super().format(record), self._options)
+
+
 @contextmanager
-def log_to_stderr(*, quiet: bool) -> Iterator[None]:
-    """Show what the library logs (say, zeros taken as missing) on stderr; warnings only if `quiet`."""
+def log_to_stderr(*, quiet: bool, options: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Show the log messages of the library on stderr.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether only warnings are shown.
+    options : mapping, optional
+        Argument name -> option, see `option_names`.
+    """
     logger = logging.getLogger("stellarfm")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("stellarfm: %(message)s"))
+    handler.setFormatter(_OptionFormatter(options or {}))
     level = logger.level
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.addHandler(handler)

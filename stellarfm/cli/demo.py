@@ -1,4 +1,4 @@
-"""``stellarfm demo``: the whole main job on bundled data, offline."""
+"""``stellarfm demo``: masses and segments of the bundled example field, offline."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "demo",
         help="masses and segments of the bundled example field, offline, in under a minute",
         description="Estimate the masses of the stars in a simulated field that the bundled model never saw, print "
-        "them beside the true ones, and segment the field.",
+        "them next to the true ones, and segment the field.",
     )
     add_model_options(p)
-    files = f"folder for masses.fits, segments.fits and overview.png (default: {OUTPUT})"
+    files = f"directory for masses.fits, segments.fits and overview.png (default: {OUTPUT})"
     add_output_options(p, what=files, required=False)
     p.set_defaults(run=run, output=OUTPUT)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Estimate, segment, draw; print the table to stdout."""
+    """Estimate masses, segment the field and draw both; print the table to stdout."""
     from stellarfm.output import check_output, new_directory
 
     check_output(args.output, overwrite=args.overwrite)
@@ -41,10 +41,11 @@ def run(args: argparse.Namespace) -> None:
     from astropy.table import QTable
 
     from stellarfm.data import EXAMPLE_FIELD
-    from stellarfm.inference.masses.mass_table import record_inputs, write_masses
+    from stellarfm.inference.masses.mass_table import write_masses
     from stellarfm.inference.model import StellarModel
     from stellarfm.maps import GasMaps
     from stellarfm.plotting import has_matplotlib, overview
+    from stellarfm.provenance import record_inputs
 
     maps, stars = GasMaps.read(EXAMPLE_FIELD), QTable.read(EXAMPLE_FIELD, hdu="STARS")
     model = StellarModel.load(args.model)
@@ -60,13 +61,16 @@ def run(args: argparse.Namespace) -> None:
         if has_matplotlib():
             overview(maps, segmentation, masses, truth=stars["mass"]).savefig(folder / "overview.png", dpi=150)
         else:
-            say("no figure, for want of matplotlib: pip install 'stellarfm[plots]'", args)
+            say(
+                "matplotlib is not installed, so no figure was drawn; install it with pip install 'stellarfm[plots]'",
+                args,
+            )
     print("\n".join(mass_lines(masses, stars["mass"])))
     say(f"wrote {args.output}", args)
 
 
 def mass_lines(masses: QTable, truth: Quantity) -> Iterator[str]:
-    """The table of estimates beside the true masses, heaviest star first, and a summary."""
+    """Yield the table of estimated and true masses, heaviest star first, and a summary."""
     import numpy as np
 
     from stellarfm.inference.masses.flags import decode_flags

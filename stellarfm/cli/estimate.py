@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_field_options(p)
     p.add_argument(
-        "--sources", type=Path, metavar="TABLE", help="where the stars are, in place of a table in the field"
+        "--sources", type=Path, metavar="TABLE", help="positions of the stars, in place of a table in the field"
     )
     add_model_options(p)
     p.add_argument(
@@ -51,20 +51,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="also write the most similar reference stars: an extension ANALOGUES of a FITS output, or another table",
     )
     p.add_argument(
-        "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows mapped less (default: 0.8)"
+        "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows with less data (default: 0.8)"
     )
     add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read field and model, estimate, write."""
+    """Read field and model, estimate, write the table."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.masses.mass_table import check_masses_path, record_inputs, write_masses
+    from stellarfm.inference.masses.mass_table import check_masses_path, write_masses
+    from stellarfm.provenance import record_inputs
+    from stellarfm.readers import read_sources
 
     check_masses_path(args.output, overwrite=args.overwrite)
     analogues_path = _analogues_path(args)
-    maps, sources = read_field(args), _sources(args)
+    maps, sources = read_field(args)
+    if args.sources is not None:
+        sources = read_sources(args.sources)
     model = StellarModel.load(args.model)
     table = model.estimate(
         maps,
@@ -97,24 +101,8 @@ def _analogues_path(args: argparse.Namespace) -> Path | None:
     return None
 
 
-def _sources(args: argparse.Namespace) -> QTable | None:
-    """The table that was named, or the one that comes with the field."""
-    from astropy.io import fits
-
-    from stellarfm.readers import reader_name
-    from stellarfm.readers.tables import read_sources
-
-    if args.sources is not None:
-        return read_sources(args.sources)
-    if args.field is None or reader_name(args.field) != "fits":
-        return None
-    with fits.open(args.field) as hdus:
-        names = [hdu.name for hdu in hdus]
-    return read_sources(args.field) if {"STARS", "SOURCES"} & set(names) else None
-
-
 def _summary(table: QTable, args: argparse.Namespace) -> str:
-    """How many stars got a mass, and how often each flag is set."""
+    """Count the stars with a mass, and the flags that are set."""
     import numpy as np
 
     from stellarfm.inference import MassFlag

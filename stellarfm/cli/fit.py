@@ -1,4 +1,4 @@
-"""``stellarfm fit``: a model from windows of known stars and a frozen encoder."""
+"""``stellarfm fit``: fit a model to windows of stars of known mass, with a frozen encoder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
     p = subparsers.add_parser(
         "fit",
-        help="make a model from windows of known stars and a frozen encoder",
-        description="Make a model: masses from the features of a frozen encoder, intervals calibrated by star.",
+        help="fit a model to windows of stars of known mass",
+        description="Fit a model: masses from the features of a frozen encoder, intervals calibrated by star.",
     )
     p.add_argument(
         "maps", nargs="+", type=Path, metavar="maps.h5", help="map sets of one label kind, of one or several depths"

@@ -1,4 +1,4 @@
-"""``stellarfm fractals``: pretraining images on disk, or a sheet of them to look at."""
+"""``stellarfm fractals``: write pretraining images, or a preview sheet of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from stellarfm.contracts import PretrainingDataset
     from stellarfm.fractals.acceptance import Costs
-    from stellarfm.fractals.export.generation import Product
+    from stellarfm.fractals.export.generation import EncodedImage
     from stellarfm.fractals.export.outputs import Writer
 
 PREVIEW_IMAGES = 64
-#: Options that are handed to the dataset if they are given.
+#: Options passed to the dataset if they are given.
 FORWARDED = ("size", "seed", "channels", "points", "threshold", "window", "colour", "gamma")
-#: Fewer images than this for each process are made sooner than processes are started.
-WORTH_A_WORKER = 32
+#: Smallest number of images per process for which starting a process saves time.
+IMAGES_PER_WORKER = 32
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Register the command."""
+    """Add the sub-command."""
     parser = subparsers.add_parser(
         "fractals",
         help="write pretraining images, or a preview sheet of them",
@@ -36,20 +36,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--count", type=int, metavar="N", help="number of images")
-    what.add_argument("--genome", type=Path, metavar="FILE", help="render these genomes instead (.json, .jsonl)")
+    what.add_argument("--genome", type=Path, metavar="FILE", help="file of genomes to render (.json, .jsonl)")
     parser.add_argument("--dataset", default="flames", metavar="NAME", help="dataset plugin (default: flames)")
     parser.add_argument("--size", type=int, default=336, metavar="PIXELS", help="side of an image (default: 336)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other images (default: 0)")
-    parser.add_argument("--channels", type=int, choices=(1, 2, 3), help="default: the dataset's own")
-    parser.add_argument("--points", type=int, metavar="N", help="points an image")
-    parser.add_argument("--threshold", type=float, metavar="FRACTION", help="least fraction of covered pixels")
-    parser.add_argument("--window", choices=("fixed", "quantile", "box"), help="what an image shows of its fractal")
-    parser.add_argument("--colour", choices=("moments", "flame", "none"), help="what the channels hold")
-    parser.add_argument("--gamma", type=float, help="brightens the density if above 1")
-    parser.add_argument("--genomes-only", action="store_true", help="write no images, but one genome a line (.jsonl)")
-    parser.add_argument("--shard-size", type=int, metavar="N", help="HDF5 files of N images, in a directory")
-    parser.add_argument("--preview", type=Path, metavar="GRID.png", help="also write a sheet of the first 64 images")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that render (default: all cores)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the images (default: 0)")
+    parser.add_argument("--channels", type=int, choices=(1, 2, 3), help="number of channels (default: of the dataset)")
+    parser.add_argument("--points", type=int, metavar="N", help="number of points per image")
+    parser.add_argument("--threshold", type=float, metavar="FRACTION", help="smallest fraction of covered pixels")
+    parser.add_argument("--window", choices=("fixed", "quantile", "box"), help="part of the fractal in an image")
+    parser.add_argument("--colour", "--color", choices=("moments", "flame", "none"), help="contents of the channels")
+    parser.add_argument("--gamma", type=float, help="exponent of the density; > 1 brightens")
+    parser.add_argument("--genomes-only", action="store_true", help="write one genome per line (.jsonl) and no images")
+    parser.add_argument("--shard-size", type=int, metavar="N", help="number of images per HDF5 file in a directory")
+    parser.add_argument("--preview", type=Path, metavar="GRID.png", help="sheet of the first 64 images to write")
+    parser.add_argument("--workers", type=int, metavar="N", help="number of rendering processes (default: all cores)")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda to render on a GPU (default: cpu)")
     add_output_options(parser, what="DIR, FILE.h5, FILE.png or FILE.jsonl", required=False)
     parser.set_defaults(run=run)
@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the images and write them; report how many genomes were accepted, at what cost."""
-    from stellarfm.fractals.export.generation import Job, produce
+    from stellarfm.fractals.export.generation import GenerationTask, generate
     from stellarfm.fractals.export.image_encoding import write_preview
     from stellarfm.fractals.export.outputs import choose_output
 
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> None:
         genomes_only=args.genomes_only,
         overwrite=args.overwrite,
     )
-    job = Job(dataset, output.encode, shown=PREVIEW_IMAGES if args.preview else 0)
-    products = produce(job, count=attributes["count"], workers=_workers(args, attributes["count"]), device=args.device)
+    job = GenerationTask(dataset, output.encode, shown=PREVIEW_IMAGES if args.preview else 0)
+    products = generate(job, count=attributes["count"], workers=_workers(args, attributes["count"]), device=args.device)
     with output.open() as write:
         shown, costs = _write(_with_bar(products, args, attributes["count"]), write)
     if args.preview:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse what cannot be written, before anything is rendered."""
+    """Check that the outputs can be written, before anything is rendered."""
     from stellarfm.exceptions import FractalError
     from stellarfm.output import check_output
 
@@ -92,7 +92,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 def _drawn(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]]:
-    """The dataset, checked to hold as many images as are asked for, and what made its images."""
+    """Return the dataset, which must contain enough images, and the attributes of the output."""
     from stellarfm import registry
     from stellarfm.exceptions import FractalError
 
@@ -102,13 +102,13 @@ def _drawn(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]
     takes_count = "count" in registry.options(registry.get("datasets", args.dataset))
     dataset = registry.create("datasets", args.dataset, **options, **({"count": args.count} if takes_count else {}))
     if len(dataset) < args.count:
-        raise FractalError(f"--count is {args.count}, but {args.dataset!r} holds {len(dataset)} images; ask for fewer")
+        raise FractalError(f"--count is {args.count}, but {args.dataset!r} has only {len(dataset)} images; reduce it")
     return dataset, _attributes(args.dataset, args.count, dataset, options)
 
 
 def _given(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]]:
-    """Images of the genomes in a file."""
-    from stellarfm.fractals.given import GenomeDataset, read_genomes
+    """Return the images of the genomes in a file, and the attributes of the output."""
+    from stellarfm.fractals.datasets import GenomeDataset, read_genomes
 
     options = {name: value for name, value in _options(args).items() if name not in ("seed", "threshold")}
     dataset = GenomeDataset(genomes=read_genomes(existing_file(args.genome)), **options)
@@ -116,36 +116,36 @@ def _given(args: argparse.Namespace) -> tuple[PretrainingDataset, dict[str, Any]
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the dataset that were given."""
+    """Return the options of the dataset that were given."""
     return {name: value for name in FORWARDED if (value := getattr(args, name)) is not None}
 
 
 def _attributes(name: str, count: int, dataset: PretrainingDataset, options: dict[str, Any]) -> dict[str, Any]:
-    """What made the images."""
+    """Return the attributes of the output: dataset, options and version."""
     from stellarfm import __version__
 
     return {"dataset": name, "count": count, "limits": list(dataset.limits), "stellarfm": __version__, **options}
 
 
 def _workers(args: argparse.Namespace, count: int) -> int:
-    """Processes to use: those asked for, or all cores that are worth it."""
+    """Return the number of processes: the given one, or as many cores as save time."""
     from stellarfm.parallel import available_cores
 
     if args.workers is not None:
         return args.workers
-    return max(min(available_cores(), count // WORTH_A_WORKER), 1)
+    return max(min(available_cores(), count // IMAGES_PER_WORKER), 1)
 
 
-def _with_bar(products: Iterable[Product], args: argparse.Namespace, count: int) -> Iterable[Product]:
-    """The images, with a bar on a terminal."""
+def _with_bar(products: Iterable[EncodedImage], args: argparse.Namespace, count: int) -> Iterable[EncodedImage]:
+    """Return the images, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     hidden = args.quiet or not sys.stderr.isatty()
     return tqdm(products, total=count, desc="fractals", unit="image", disable=hidden)
 
 
-def _write(products: Iterable[Product], write: Writer) -> tuple[list[np.ndarray], Costs]:
-    """Hand images to the writer; those for the preview, and what all have cost."""
+def _write(products: Iterable[EncodedImage], write: Writer) -> tuple[list[np.ndarray], Costs]:
+    """Pass images to the writer; return those for the preview, and the cost of all."""
     from stellarfm.fractals.acceptance import Costs
 
     shown, costs = [], Costs()

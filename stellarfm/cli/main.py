@@ -1,6 +1,6 @@
 """Entry point of the `stellarfm` command.
 
-Sub-command modules import only argparse at the top; what they compute with is imported when they run, so that
+Sub-command modules import only argparse at the top; libraries for computing are imported when a command runs, so that
 ``stellarfm --help`` answers at once. Commands of plugins are imported when they are called.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from stellarfm import __version__, registry
-from stellarfm.cli.common import log_to_stderr
+from stellarfm.cli.common import log_to_stderr, name_options
 from stellarfm.cli.plugin_parser import LazyParser
 from stellarfm.exceptions import StellarFMError
 
@@ -23,7 +23,7 @@ COMMANDS = ("demo", "plugins", "fractals", "pretrain", "project", "fit", "estima
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with every sub-command. Each module offers ``add_parser(subparsers)`` that sets ``run``."""
+    """Return the parser with every sub-command; each module has ``add_parser(subparsers)``, which sets ``run``."""
     parser = argparse.ArgumentParser(prog="stellarfm", description="Masses of young stars from the gas around them.")
     parser.add_argument("--version", action="version", version=f"stellarfm {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
@@ -37,33 +37,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, or 1 with one line on stderr if the input is at fault."""
+    """Run a command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0; 1, with one line on stderr, if the input is at fault; 130 if interrupted.
+    """
     try:
         args = build_parser().parse_args(argv)
     except StellarFMError as error:  # a command of a plugin that cannot be loaded
-        return _report(error)
+        return _report(error, {})
+    options = getattr(args, "option_names", {})
     try:
-        with log_to_stderr(quiet=getattr(args, "quiet", False)):
+        with log_to_stderr(quiet=getattr(args, "quiet", False), options=options):
             args.run(args)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
+    except BrokenPipeError:  # the reader of the pipe (``| head``) has ended: let the interpreter flush into nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (StellarFMError, OSError) as error:
         if args.traceback:
             raise
-        return _report(error)
+        return _report(error, options)
     except KeyboardInterrupt:
         print("stellarfm: interrupted", file=sys.stderr)
         return 130
     return 0
 
 
-def _report(error: Exception) -> int:
-    """Print an error as one line; returns the exit code."""
-    print(f"stellarfm: error: {' '.join(str(error).split())}", file=sys.stderr)
+def _report(error: Exception, options: Mapping[str, str]) -> int:
+    """Print an error as one line that names options, not Python arguments; return the exit code."""
+    print(f"stellarfm: error: {name_options(' '.join(str(error).split()), options)}", file=sys.stderr)
     return 1
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter flush into nothing: the reader of the pipe (``| head``) has left, which is no error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

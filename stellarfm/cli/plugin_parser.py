@@ -1,4 +1,4 @@
-"""Sub-commands that plugins offer: known by name, imported when they are called."""
+"""Parser of sub-commands; those of plugins are known by name and imported when they are called."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import argparse
 from typing import Any
 
 from stellarfm import registry
+from stellarfm.cli.common import option_names
 
 __all__ = ["LazyParser"]
 
 
 class LazyParser(argparse.ArgumentParser):
-    """A parser that, with a `plugin` of the group ``stellarfm.commands``, is filled by it when it first parses.
+    """Parser that a plugin of the group ``stellarfm.commands`` fills when it first parses.
+
+    It also leaves the names of its options in the parsed arguments, as ``args.option_names``.
 
     Parameters
     ----------
     plugin : str, optional
-        Name of the command; without one this is a plain parser.
+        Name of the command; without one, the parser is filled by the caller.
     **options
         See `argparse.ArgumentParser`.
     """
@@ -26,7 +29,7 @@ class LazyParser(argparse.ArgumentParser):
         self._plugin = plugin
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See `argparse.ArgumentParser.parse_known_args`; imports the plugin.
+        """Import the plugin, if there is one, and parse; see `argparse.ArgumentParser.parse_known_args`.
 
         Raises
         ------
@@ -38,4 +41,5 @@ class LazyParser(argparse.ArgumentParser):
             command = registry.create("commands", name)
             self.set_defaults(run=command.run)
             command.add_arguments(self)
+        self.set_defaults(option_names=option_names(self))
         return super().parse_known_args(args, namespace)

@@ -21,38 +21,39 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p = subparsers.add_parser(
         "pretrain",
         help="train an encoder without labels",
-        description="Train an encoder without labels (or with labels, for a method that learns from them). "
-        "Options override the recipe.",
+        description="Train an encoder without labels (or with labels, for a supervised method). "
+        "Options override the recipe. Exit codes: 0, also after --max-hours; 143 after SIGTERM and 130 after SIGINT, "
+        "both with a checkpoint from which --resume continues; 1 for an error.",
     )
-    p.add_argument("--config", help="recipe: a TOML file, or the name of one in the package, e.g. small8-64")
-    p.add_argument("--encoder", help="plugin name, e.g. dinov2-vit-tiny8 (default: the recipe's)")
-    p.add_argument("--dataset", help="plugin name, e.g. flames (default: the recipe's)")
-    p.add_argument("--method", help="plugin name (default: the recipe's, or dinov2)")
+    p.add_argument("--config", help="recipe: TOML file, or name of a bundled one, e.g. small8-64")
+    p.add_argument("--encoder", help="encoder plugin, e.g. dinov2-vit-tiny8 (default: from the recipe)")
+    p.add_argument("--dataset", help="dataset plugin, e.g. flames (default: from the recipe)")
+    p.add_argument("--method", help="method plugin (default: from the recipe, else dinov2)")
     p.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="TABLE.KEY=VALUE",
         dest="settings",
-        help="any setting of the recipe, e.g. dataset.path=maps.h5 or method.koleo_weight=0.2; may be repeated",
+        help="setting of the recipe, e.g. dataset.path=maps.h5 or method.koleo_weight=0.2; may be repeated",
     )
-    p.add_argument("--steps", type=int, help="optimiser steps; the schedules end there")
-    p.add_argument("--batch-size", type=int, help="images a step, over all devices")
+    p.add_argument("--steps", type=int, help="number of optimizer steps, and length of the schedules")
+    p.add_argument("--batch-size", type=int, help="images per step, over all devices")
     p.add_argument("--size", type=int, help="side of the images in pixels")
-    p.add_argument("--seed", type=int, help="of weights, choice of images and views")
+    p.add_argument("--seed", type=int, help="seed of weights, choice of images and views")
     p.add_argument("--checkpoint-steps", type=int, help="steps between checkpoints")
-    p.add_argument("--checkpoint-minutes", type=float, help="also a checkpoint whenever so much time has passed")
-    p.add_argument("--max-hours", type=float, help="stop then, with a checkpoint and an encoder")
-    p.add_argument("--workers", type=int, help="processes that render images beside the training")
-    p.add_argument("--torch-threads", type=int, help="threads of torch")
+    p.add_argument("--checkpoint-minutes", type=float, help="minutes between additional checkpoints")
+    p.add_argument("--max-hours", type=float, help="time limit, after which a checkpoint and the encoder are written")
+    p.add_argument("--workers", type=int, help="number of processes that render images")
+    p.add_argument("--torch-threads", type=int, help="number of threads of torch")
     p.add_argument(
         "--init",
         metavar="FILE",
-        help="encoder weights to start from (safetensors; or `bundled`, those that come along)",
+        help="initial encoder weights (safetensors), or `bundled` for those of the bundled model",
     )
-    p.add_argument("--resume", action="store_true", help="continue the run in the output folder")
+    p.add_argument("--resume", action="store_true", help="continue the run in the output directory")
     p.add_argument(
-        "--probe", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, to probe the encoder with"
+        "--probe", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses for probing the encoder"
     )
     p.add_argument("--probe-steps", type=int, metavar="N", help="steps between probes (default: as checkpoints)")
     p.add_argument("--devices", type=int, help="number of GPUs (default: 1, or as many as torchrun started)")
@@ -62,19 +63,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="?",
         const="h200",
         metavar="DEVICE",
-        help="train nothing, print operations, hours and kWh on a device (default: h200)",
+        help="print operations, hours and kWh on a device (default: h200) without training",
     )
-    p.add_argument("--utilisation", type=float, default=0.4, help="share of its peak that it reaches (default: 0.4)")
-    what = "folder for the encoder, its record, the log and the checkpoints"
+    p.add_argument("--utilisation", type=float, default=0.4, help="fraction of peak performance (default: 0.4)")
+    what = "directory for the encoder, its record, the log and the checkpoints"
     add_output_options(p, what=what, required=False)
     p.set_defaults(run=run, usage_error=p.error)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Parse the recipe; say what it costs, or train and say where the encoder is."""
+    """Read the recipe; print its cost, or train and print the path of the encoder."""
     recipe = _recipe(args)
     if args.cost is not None:
-        _print_cost(args, recipe)
+        from stellarfm.pretraining.cost import cost_of
+
+        print(cost_of(recipe).describe(args.cost, utilisation=args.utilisation))
     elif args.output is None:
         args.usage_error("the following arguments are required: --output/-o")
     else:
@@ -82,11 +85,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    """The recipe with all that overrides it."""
+    """Return the recipe with all options that override it."""
     from stellarfm.pretraining.recipe import Recipe, load_recipe, with_settings
 
     recipe = with_settings(load_recipe(args.config) if args.config else Recipe(), args.settings)
-    return recipe.replace(
+    return recipe.with_plugins(encoder=args.encoder, dataset=args.dataset, method=args.method).replace(
         steps=args.steps,
         batch_size=args.batch_size,
         size=args.size,
@@ -99,24 +102,14 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     )
 
 
-def _print_cost(args: argparse.Namespace, recipe: Recipe) -> None:
-    from stellarfm.pretraining.cost import cost_of
-    from stellarfm.pretraining.plugins import plugin_names
-
-    names = plugin_names(recipe, encoder=args.encoder, dataset=args.dataset or "none", method=args.method)
-    print(cost_of(names, recipe).describe(args.cost, utilisation=args.utilisation))
-
-
 def _train(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Train, and print the path of the encoder."""
     from stellarfm.pretraining.training import pretrain
 
     path = pretrain(
-        encoder=args.encoder,
-        dataset=args.dataset,
-        method=args.method,
         output=args.output,
         recipe=recipe,
-        init=_weights(args.init),
+        init=args.init,
         resume=args.resume,
         overwrite=args.overwrite,
         devices=args.devices,
@@ -124,12 +117,12 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> None:
         probe=_probe(args.probe, args.probe_steps, recipe),
         progress=not args.quiet,
     )
-    if os.environ.get("RANK", "0") == "0":  # torchrun starts many processes; one speaks
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts many processes; one prints
         say(f"wrote {path}", args)
 
 
 def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe | None:
-    """R2 of log mass on map sets, every so many steps; None without map sets (and then nothing needs astropy)."""
+    """Return a probe of log mass on map sets; None without map sets (and then astropy is not imported)."""
     from stellarfm.exceptions import PretrainingError
 
     if paths is None and steps is not None:
@@ -143,12 +136,3 @@ def _probe(paths: list[Path] | None, steps: int | None, recipe: Recipe) -> Probe
     masses = MassProbe(MapSet.concatenate([MapSet.read(existing_file(path)) for path in paths]))
     every = recipe.checkpoint_steps if steps is None else steps
     return Probe(ask=masses, every=every, about=masses.about, check=masses.check)
-
-
-def _weights(choice: str | None) -> Path | None:
-    """The file that ``--init`` means."""
-    if choice == "bundled":
-        from stellarfm.inference.model_directory import BUNDLED, WEIGHTS
-
-        return BUNDLED / WEIGHTS
-    return Path(choice) if choice else None

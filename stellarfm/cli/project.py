@@ -1,17 +1,19 @@
-"""``stellarfm project``: maps around the stars of simulations."""
+"""``stellarfm project``: project snapshots of simulations to maps around their stars."""
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stellarfm.cli.common import add_output_options, log_to_stderr, say
-from stellarfm.parallel import available_cores
+from stellarfm.cli.reader_options import add_reader_options, reader_options
+from stellarfm.parallel import available_cores, process_pool
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -25,53 +27,49 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
     p = subparsers.add_parser(
         "project",
-        help="maps around the stars of simulation snapshots",
-        description="Project the gas around every star of some snapshots: column density, velocity and dispersion.",
+        help="project snapshots of simulations to maps around their stars",
+        description="Project the gas around every star of snapshots: column density, velocity and velocity dispersion.",
     )
     p.add_argument("snapshots", nargs="+", type=Path, metavar="SNAPSHOT", help="file or directory of a snapshot")
     add_output_options(p, what="map set (.h5)")
     _add_windows(p.add_argument_group("windows"))
     _add_stars(p.add_argument_group("stars"))
-    _add_reading(p.add_argument_group("reading"))
+    add_reader_options(p.add_argument_group("reading"))
     group = p.add_argument_group("work")
-    group.add_argument("--workers", type=int, metavar="N", help="snapshots at once (default: as many as cores)")
-    group.add_argument("--resume", action="store_true", help="go on with an unfinished run of the same options")
+    group.add_argument("--workers", type=int, metavar="N", help="snapshots at once (default: number of cores)")
+    group.add_argument("--resume", action="store_true", help="continue an unfinished run with the same options")
     p.set_defaults(run=run)
 
 
 def _add_windows(group: Any) -> None:
     group.add_argument("--width", default="0.5 pc", metavar='"0.5 pc"', help='side on the sky (default: "0.5 pc")')
     group.add_argument("--depth", metavar='"0.5 pc"', help="length along the line of sight (default: the width)")
-    group.add_argument("--pixels", type=int, default=64, metavar="N", help="along a side (default: 64)")
-    group.add_argument("--axes", default="xyz", help="lines of sight, some of x, y, z (default: xyz)")
-    group.add_argument("--directions", type=int, metavar="N", help="random lines of sight in place of axes")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the random lines of sight (default: 0)")
-    group.add_argument("--snap", action="store_true", help="put the pixels on a grid over the box, not on the star")
+    group.add_argument("--pixels", type=int, default=64, metavar="N", help="pixels along a side (default: 64)")
+    group.add_argument("--axes", default="xyz", help="lines of sight out of x, y, z (default: xyz)")
+    group.add_argument("--directions", type=int, metavar="N", help="number of random lines of sight, in place of axes")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of random lines of sight (default: 0)")
+    group.add_argument("--snap", action="store_true", help="align pixels with a grid over the box, not with the star")
     group.add_argument("--thermal", action="store_true", help="add the thermal part to the velocity dispersion")
 
 
 def _add_stars(group: Any) -> None:
-    group.add_argument("--positions", type=Path, metavar="TABLE", help="x, y, z of windows, in place of the stars")
-    group.add_argument("--minimum-mass", metavar='"0.08 solMass"', help="leave lighter stars out")
+    group.add_argument("--positions", type=Path, metavar="TABLE", help="centers x, y, z of windows in place of stars")
+    group.add_argument("--minimum-mass", metavar='"0.08 solMass"', help="smallest mass of a star")
     group.add_argument(
-        "--mass-kind", dest="label_kind", choices=("sink", "star"), help="all that was accreted, or the star alone"
+        "--mass-kind",
+        dest="label_kind",
+        choices=("sink", "star"),
+        help="meaning of masses: all accreted mass, or the star alone",
     )
-    group.add_argument("--simulation", metavar="NAME", help="name of the run (default: what the reader says)")
-
-
-def _add_reading(group: Any) -> None:
-    group.add_argument("--reader", metavar="NAME", help="reader plugin (default: the one that knows the file)")
-    group.add_argument(
-        "--reader-option", action="append", default=[], metavar="KEY=VALUE", help="option of the reader; repeatable"
-    )
+    group.add_argument("--simulation", metavar="NAME", help="name of the run (default: from the reader)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Project all snapshots, write one map set."""
+    """Project all snapshots and write one map set."""
     from stellarfm.batch import project_snapshots
 
     settings, workers = _settings(args), _workers(args)
-    with _executor(workers, quiet=args.quiet) as executor, _bar(args) as advance:
+    with _executor(workers, args) as executor, _bar(args) as advance:
         maps = project_snapshots(
             args.snapshots,
             output=args.output,
@@ -81,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             resume=args.resume,
             overwrite=args.overwrite,
             progress=advance,
-            command=_command(),
+            command=shlex.join(["stellarfm", *sys.argv[1:]]),
         )
     files = "1 snapshot" if len(args.snapshots) == 1 else f"{len(args.snapshots)} snapshots"
     say(f"wrote {args.output}: {len(maps)} windows of {len(set(maps.groups))} stars from {files}", args)
@@ -93,19 +91,10 @@ def _settings(args: argparse.Namespace) -> ProjectionSettings:
 
     same = ("reader", "simulation", "label_kind", "minimum_mass", "width", "depth", "pixels", "axes", "directions")
     return ProjectionSettings(
-        reader_options=_reader_options(args.reader_option),
+        reader_options=reader_options(args),
         positions=None if args.positions is None else read_positions(args.positions),
         **{name: getattr(args, name) for name in (*same, "seed", "snap", "thermal")},
     )
-
-
-def _reader_options(pairs: list[str]) -> dict[str, str]:
-    from stellarfm.exceptions import ReaderError
-
-    for pair in pairs:
-        if "=" not in pair:
-            raise ReaderError(f"--reader-option {pair!r}; expected KEY=VALUE")
-    return {key.strip().replace("-", "_"): value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _workers(args: argparse.Namespace) -> int:
@@ -117,40 +106,30 @@ def _workers(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _executor(workers: int, *, quiet: bool) -> Iterator[Executor | None]:
-    """A pool of fresh processes; nothing if one is enough."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
+def _executor(workers: int, args: argparse.Namespace) -> Iterator[Executor | None]:
+    """Yield a pool of spawned processes; None if one process is enough."""
     if workers == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_log_in_worker, initargs=(quiet,))
+    pool = process_pool(workers, initializer=_log_in_worker, initargs=(args.quiet, args.option_names))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _log_in_worker(quiet: bool) -> None:
-    """Let a worker speak as this process does, until it ends."""
+def _log_in_worker(quiet: bool, options: Mapping[str, str]) -> None:
+    """Log in a worker as in this process, until the worker ends."""
     stack = ExitStack()
-    stack.enter_context(log_to_stderr(quiet=quiet))
+    stack.enter_context(log_to_stderr(quiet=quiet, options=options))
     atexit.register(stack.close)
 
 
 @contextmanager
 def _bar(args: argparse.Namespace) -> Iterator[Any]:
-    """A bar on a terminal that advances by a snapshot."""
+    """Yield a function that advances the progress bar, shown on a terminal, by one snapshot."""
     from tqdm import tqdm
 
     hidden = args.quiet or not sys.stderr.isatty()
     with tqdm(total=len(args.snapshots), desc="project", unit="snapshot", disable=hidden) as bar:
         yield lambda path: bar.update()
-
-
-def _command() -> str:
-    """What was typed."""
-    import shlex
-
-    return shlex.join(["stellarfm", *sys.argv[1:]])

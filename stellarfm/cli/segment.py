@@ -1,4 +1,4 @@
-"""``stellarfm segment``: segments of alike gas in a field or a map set."""
+"""``stellarfm segment``: segments of similar gas in a field or a map set."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
     p = subparsers.add_parser(
         "segment",
-        help="segments of alike gas in a field or a map set",
-        description="Divide a field into segments of alike gas by the patch features of an encoder, without labels.",
+        help="segments of similar gas in a field or a map set",
+        description="Divide a field into segments of similar gas by the patch features of an encoder, without labels.",
     )
     add_field_options(p)
-    p.add_argument("--segments", type=int, default=6, metavar="K", help="how many (default: 6)")
+    p.add_argument("--segments", type=int, default=6, metavar="K", help="number of segments (default: 6)")
     p.add_argument(
-        "--pixel-scale", metavar='"0.002 pc"', help="of the tiles (default: the model's, finer for small fields)"
+        "--pixel-scale",
+        metavar='"0.002 pc"',
+        help="side of a pixel (default: that of the model, finer for small fields)",
     )
     add_model_options(p)
-    p.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
+    p.add_argument("--seed", type=int, default=0, help="seed of the clustering (default: 0)")
     add_output_options(p, what="segmentation (FITS)")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read field and model, segment, write."""
+    """Read field and model, segment, write the segmentation."""
     from stellarfm.inference import StellarModel
-    from stellarfm.inference.masses.mass_table import record_inputs
     from stellarfm.maps.units import parse_length
     from stellarfm.output import check_output
+    from stellarfm.provenance import record_inputs
 
     check_output(args.output, overwrite=args.overwrite)
-    maps, model = read_field(args), StellarModel.load(args.model)
-    scale = parse_length(args.pixel_scale, what="pixel scale") if args.pixel_scale else None
+    maps, model = read_field(args).maps, StellarModel.load(args.model)
+    scale = parse_length(args.pixel_scale, what="pixel_scale") if args.pixel_scale else None
     segmentation = model.segment(maps, segments=args.segments, pixel_scale=scale, seed=args.seed)
     record_inputs(segmentation.meta, field_paths(args))
     segmentation.write(args.output, overwrite=args.overwrite)
@@ -49,6 +51,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _summary(segmentation: Segmentation, args: argparse.Namespace) -> str:
-    """How many segments, and how much of the field has data."""
+    """Count the segments, and the pixels with data."""
     used = (segmentation.labels > 0).mean()
     return f"wrote {args.output}: {len(segmentation.segments)} segments on {100 * used:.0f} % of the pixels"

@@ -26,8 +26,8 @@ class VisionTransformerEncoder(nn.Module, Encoder):
     """A timm `VisionTransformer` as an `Encoder`; subclasses fix its dimensions.
 
     The image feature is the class token and the patch features are the patch tokens, all after the final layer norm
-    (Oquab et al. 2023, arXiv:2304.07193). Position embeddings are learnt on the grid of `image_size` and interpolated
-    (bicubic) for any other. A hidden patch is replaced by a learnt mask token before its position is added
+    (Oquab et al. 2023, arXiv:2304.07193). Position embeddings are learned on the grid of `image_size` and interpolated
+    (bicubic) for any other. A hidden patch is replaced by a learned mask token before its position is added
     (iBOT, Zhou et al. 2021, arXiv:2111.07832, section 3.1).
 
     Parameters
@@ -46,6 +46,16 @@ class VisionTransformerEncoder(nn.Module, Encoder):
     register_tokens : int
         Number of register tokens (Darcet et al. 2023, arXiv:2309.16588): additional tokens without position, whose
         outputs are discarded.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.encoders import DinoV2Nano8
+    >>> encoder = DinoV2Nano8(image_size=32)
+    >>> mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    >>> image, patches = encoder.encode(torch.zeros(1, 3, 32, 32), mask=mask)
+    >>> image.shape, patches.shape
+    (torch.Size([1, 128]), torch.Size([1, 4, 4, 128]))
     """
 
     embed_dim: int = 192
@@ -92,12 +102,12 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         if register_tokens:
             self.register_tokens = nn.Parameter(1e-6 * torch.randn(register_tokens, self.embed_dim))
         if not torch.cuda.is_available():
-            # For tens of tokens the fused kernel's backward pass is slower than plain products.
+            # For tens of tokens the backward pass of the fused kernel is slower than that of plain matrix products.
             for block in self.backbone.blocks:
                 block.attn.fused_attn = False  # type: ignore[union-attr]
 
     def encode(self, images: torch.Tensor, *, mask: torch.Tensor | None = None) -> Features:
-        """Class token (B, embed_dim) and patch tokens (B, rows, columns, embed_dim) of a batch; see `Encoder`."""
+        """Return class token (B, embed_dim) and patch tokens (B, rows, columns, embed_dim); see `Encoder`."""
         tokens = self.backbone.patch_embed(images)
         rows, columns = tokens.shape[1:3]
         if mask is not None:
@@ -107,30 +117,30 @@ class VisionTransformerEncoder(nn.Module, Encoder):
         return Features(tokens[:, 0], tokens[:, -rows * columns :].unflatten(1, (rows, columns)))
 
     def _with_registers(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens with the register tokens, if any, between the class token and the patches."""
+        """Insert the register tokens, if any, between the class token and the patches."""
         if self.register_tokens is None:
             return tokens
         registers = self.register_tokens.to(tokens.dtype).expand(len(tokens), -1, -1)
         return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Image features alone, shape (B, embed_dim)."""
+        """Return the image features, shape (B, embed_dim)."""
         return self.encode(images).image
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Embedding (patches, positions, tokens), each block, final norm; see `Encoder`."""
+        """Return the parameters of the embeddings, of each block and of the final norm; see `Encoder`."""
         blocks = [list(block.parameters()) for block in self.backbone.blocks]
         norm = list(self.backbone.norm.parameters())
         later = {id(p) for layer in (*blocks, norm) for p in layer}
         return [[p for p in self.parameters() if id(p) not in later], *blocks, norm]
 
     def stem(self) -> list[nn.Parameter]:
-        """The projection of patches."""
+        """Return the parameters of the patch projection."""
         return list(self.backbone.patch_embed.parameters())
 
 
 class DinoV2Nano8(VisionTransformerEncoder):
-    """Width 128, 6 layers, 4 heads, patches of 8 pixels; 1.2 million parameters: minutes, not hours, on a CPU."""
+    """Width 128, 6 layers, 4 heads, patches of 8 pixels; 1.2 million parameters, trained in minutes on a CPU."""
 
     embed_dim = 128
     depth = 6

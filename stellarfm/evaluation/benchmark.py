@@ -195,8 +195,18 @@ def held_out_masses(
 
     Parameters
     ----------
-    windows, methods, splits, n_folds, calibration_by, quiet
-        Same as for `run_benchmark`.
+    windows : MapSet
+        Windows with masses.
+    methods : sequence of Method
+        Methods to compare.
+    splits : sequence of str
+        Units that are held out whole: ``"star"``, ``"simulation"``.
+    n_folds : int
+        Number of folds of stars.
+    calibration_by : {"star", "simulation"}
+        Unit that is held out whole to calibrate the intervals.
+    quiet : bool
+        Show no progress bar.
 
     Returns
     -------
@@ -244,7 +254,7 @@ def _predict_fold(
     check_disjoint(train.groups, test.groups)
     features = methods[0].features.fit(train)
     X, unseen = features.transform(train), features.transform(test)
-    several = len(np.unique(np.asarray(train.stars["simulation"]).astype(str))) > 1
+    several = len(np.unique(train.simulations)) > 1
     unit = calibration_by if several else "star"
     refit_features = _cached_refit(methods[0], train) if unit == "simulation" else None
     tables = []

@@ -50,7 +50,7 @@ class MassProbe:
             raise MapError("these windows have no masses; a probe needs a map set with a label kind and masses")
         self.windows = subsample_windows(windows, per_star=per_star, seed=seed)
         self.readout = Readout(pooling=("class", "rings", "zooms"))
-        simulations = np.unique(np.asarray(windows.stars["simulation"]).astype(str))
+        simulations = np.unique(windows.simulations)
         self.folds = {"star": split(self.windows, "star", n_folds=n_folds)}
         if len(simulations) > 1:
             self.folds["simulation"] = split(self.windows, "simulation")

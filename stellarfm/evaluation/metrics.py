@@ -46,7 +46,7 @@ def star_sums(truth: np.ndarray, predicted: np.ndarray, stars: np.ndarray) -> np
     Parameters
     ----------
     truth, predicted : numpy.ndarray
-        log10 of the masses, shape (N,).
+        Logarithms (base 10) of the masses, shape (N,).
     stars : numpy.ndarray
         Star of each window, shape (N,).
 
@@ -92,7 +92,7 @@ def score(truth: np.ndarray, predicted: np.ndarray, stars: np.ndarray, *, seed: 
     Parameters
     ----------
     truth, predicted : numpy.ndarray
-        log10 of the masses, shape (N,).
+        Logarithms (base 10) of the masses, shape (N,).
     stars : numpy.ndarray
         Star of each window, shape (N,).
     seed : int

@@ -128,7 +128,7 @@ def split(windows: MapSet, by: str, *, n_folds: int = 5) -> list[Fold]:
     """
     if by not in SPLITS:
         raise ValueError(f"unknown split {by!r}; choose one of {', '.join(SPLITS)}")
-    simulations = np.asarray(windows.stars["simulation"]).astype(str)
+    simulations = windows.simulations
     found = folds(windows.groups, n_folds=n_folds) if by == "star" else folds(simulations)
     for fold in found:
         check_disjoint(windows.groups[fold.train], windows.groups[fold.test])

@@ -1,9 +1,10 @@
-"""Which frames are worth an image: full enough, and not flat; and what it costs to find them.
+"""Acceptance test of a frame: coverage and contrast, and the coarse stages that reject most candidates cheaply.
 
-The mass paper (arXiv:2510.24159) keeps a frame if at least 80 % of the plane is covered. Cheap tests come first: at an
-eighth of the size with a 64th of the points the points per pixel are the same, and the coverage is hardly ever lower
-than in the full frame; so what fails there need not be rendered. What passes is looked at once more at a quarter. Small
-images have a single test, of as many points as pay for the burn-in of the walkers.
+The mass paper (arXiv:2510.24159) keeps a frame if at least 80 % of the plane is covered. Coarse frames are tested
+first: at an eighth of the size with a 64th of the points, the number of points per pixel is the same and the coverage
+is almost never lower than in the full frame, so a candidate that fails there is not rendered. Candidates that pass are
+tested once more at a quarter of the size. Small images have a single coarse stage, with enough points to justify the
+burn-in of the walkers.
 """
 
 from __future__ import annotations
@@ -12,29 +13,26 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from stellarfm.fractals.array_namespace import Array, namespace
-from stellarfm.fractals.rendering.chaos_game import BURN_IN, FEWEST_STEPS, WALKERS, Program, Window, plan
-from stellarfm.fractals.rendering.cpu import render
+from stellarfm.fractals.rendering.chaos_game import BURN_IN, MINIMUM_STEPS, WALKERS, plan_run
 
-__all__ = ["MINIMUM_CONTRAST", "Costs", "Stage", "Trial", "contrast", "coverage", "stages", "try_frame"]
+__all__ = ["MINIMUM_CONTRAST", "Costs", "Stage", "contrast", "coverage", "stages"]
 
-#: What divides the size in the cheap tests.
+#: Divisors of the size in the coarse stages.
 COARSE = (8, 4)
-#: They ask for ``threshold + MARGIN * threshold * (1 - threshold)``, since coverage falls from scale to scale.
-#: ``benchmarks/fractals.py`` prints what share of the good frames is lost.
+#: Coarse stages require ``threshold + MARGIN * threshold * (1 - threshold)``, since coverage falls from scale to scale.
+#: ``benchmarks/fractals.py`` prints the fraction of good frames that is lost.
 MARGIN = 0.125
-#: Points that a test has at least: all walkers draw in all steps that an ensemble plays in any case.
-LEAST_POINTS = WALKERS * FEWEST_STEPS
-#: Least `contrast` of an image. Uniform noise has about 0.07 at 15 points a pixel.
+#: Minimum number of points of a coarse stage: all walkers draw in every step that an ensemble plays in any case.
+MINIMUM_POINTS = WALKERS * MINIMUM_STEPS
+#: Minimum `contrast` of an image. Uniform noise has about 0.07 at 15 points per pixel.
 MINIMUM_CONTRAST = 0.35
-#: Pixels are summed over blocks of this side before their contrast is measured.
+#: Side of the pixel blocks whose contrast is measured.
 CONTRAST_BLOCK = 4
 
 
 class Stage(NamedTuple):
-    """One rendering of a candidate, and what it must show to be worth the next one."""
+    """Size and number of points of one rendering of a candidate, and the coverage required to pass it."""
 
     size: int
     points: int
@@ -42,36 +40,28 @@ class Stage(NamedTuple):
 
     @property
     def work(self) -> int:
-        """Steps of walkers, the burn-in included."""
-        played = plan(self.points)
-        return played.ensembles * WALKERS * (played.steps + BURN_IN)
-
-
-class Trial(NamedTuple):
-    """What became of a candidate.
-
-    Attributes
-    ----------
-    histogram : ndarray of int64, shape (size, size, 3 or 1), or None
-        None if the candidate was refused.
-    work : int
-        Steps of walkers that it took to find out: points, and the burn-in before them.
-    """
-
-    histogram: np.ndarray | None
-    work: int
+        """Number of steps of walkers, including the burn-in."""
+        run = plan_run(self.points)
+        return run.ensembles * WALKERS * (run.steps + BURN_IN)
 
 
 @dataclass
 class Costs:
-    """What images have cost so far.
+    """Cumulative cost of a number of images.
 
     Attributes
     ----------
     images, candidates : int
-        Images accepted, and genomes looked at.
+        Number of accepted images, and of candidates tried.
     renders : float
-        Work done, that for refused candidates and cheap tests included, in units of the work for one full frame.
+        Total work, including rejected candidates and coarse stages, in units of the work for one full frame.
+
+    Examples
+    --------
+    >>> costs = Costs()
+    >>> costs.add(candidates=4, renders=1.3)
+    >>> print(costs)
+    1 of 4 candidates accepted (25%), 1.30 renders per image
     """
 
     images: int = 0
@@ -79,7 +69,7 @@ class Costs:
     renders: float = 0.0
 
     def add(self, *, candidates: int, renders: float) -> None:
-        """Count one more image."""
+        """Add the cost of one image."""
         self.images += 1
         self.candidates += candidates
         self.renders += renders
@@ -87,18 +77,41 @@ class Costs:
     def __str__(self) -> str:
         rate = self.images / max(self.candidates, 1)
         cost = self.renders / max(self.images, 1)
-        return f"{self.images} of {self.candidates} candidates accepted ({rate:.0%}), {cost:.2f} renders an image"
+        return f"{self.images} of {self.candidates} candidates accepted ({rate:.0%}), {cost:.2f} renders per image"
 
 
 def coverage(counts: Array) -> Array:
-    """Fraction of the pixels that hold at least one point; `counts` has shape (..., size, size)."""
+    """Return the fraction of pixels that hold at least one point.
+
+    Parameters
+    ----------
+    counts : ndarray or torch.Tensor of int, shape (..., size, size)
+        Number of points per pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(coverage(np.array([[0, 3], [1, 0]])))
+    0.5
+    """
     return (counts > 0).sum(axis=(-2, -1)) / (counts.shape[-2] * counts.shape[-1])
 
 
 def contrast(counts: Array) -> Array:
-    """Standard deviation of ln(1 + n) over blocks of 4 x 4 pixels, n points each; `counts` as for `coverage`.
+    """Return the standard deviation of ln(1 + n) over blocks of 4 x 4 pixels with n points each.
 
-    Blocks rather than pixels, because the Poisson noise of a pixel with few points looks like contrast.
+    Blocks are used instead of pixels because the Poisson noise of pixels with few points would count as contrast.
+
+    Parameters
+    ----------
+    counts : ndarray or torch.Tensor of int, shape (..., size, size)
+        Number of points per pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(contrast(np.full((8, 8), 15)))
+    0.0
     """
     xp, block = namespace(counts), CONTRAST_BLOCK
     side = counts.shape[-1] // block
@@ -109,43 +122,17 @@ def contrast(counts: Array) -> Array:
 
 
 def stages(*, size: int, points: int, threshold: float) -> list[Stage]:
-    """The cheap tests and, last, the full frame; without a threshold there is nothing to test.
+    """Return the coarse stages and, as the last element, the full frame; only the latter if `threshold` is 0.
 
-    Tests of more than a quarter of the points are left out: they would cost more than they save.
+    Stages with more than a quarter of the points are omitted: they would cost more than they save.
+
+    Examples
+    --------
+    >>> [stage.size for stage in stages(size=336, points=1_000_000, threshold=0.8)]
+    [42, 84, 336]
     """
     full = Stage(size, points, threshold)
-    sides = sorted({max(-(-size // factor), math.ceil(size * (LEAST_POINTS / points) ** 0.5)) for factor in COARSE})
-    wanted = threshold + MARGIN * threshold * (1.0 - threshold)
-    cheap = [Stage(side, round(points * (side / size) ** 2), wanted) for side in sides]
-    return [*(stage for stage in cheap if threshold > 0 and 4 * stage.points <= points), full]
-
-
-def try_frame(
-    program: Program,
-    window: Window,
-    *,
-    size: int,
-    points: int,
-    threshold: float,
-    least_contrast: float = MINIMUM_CONTRAST,
-    colour: bool = True,
-) -> Trial:
-    """The histogram of a candidate, unless its frame is not worth an image.
-
-    Parameters
-    ----------
-    program, window, size, points, colour
-        As for `render`.
-    threshold : float
-        Least coverage, 0 to 1.
-    least_contrast : float
-        Least `contrast`.
-    """
-    work = 0
-    for stage in (cascade := stages(size=size, points=points, threshold=threshold)):
-        wanted = colour and stage is cascade[-1]
-        histogram = render(program, window, size=stage.size, points=stage.points, colour=wanted)
-        work += stage.work
-        if coverage(histogram[..., 0]) < stage.coverage:
-            return Trial(None, work)
-    return Trial(histogram if contrast(histogram[..., 0]) >= least_contrast else None, work)
+    sides = sorted({max(-(-size // factor), math.ceil(size * (MINIMUM_POINTS / points) ** 0.5)) for factor in COARSE})
+    required = threshold + MARGIN * threshold * (1.0 - threshold)
+    coarse = [Stage(side, round(points * (side / size) ** 2), required) for side in sides]
+    return [*(stage for stage in coarse if threshold > 0 and 4 * stage.points <= points), full]

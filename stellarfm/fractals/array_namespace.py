@@ -1,4 +1,4 @@
-"""The little that numpy and torch name differently, so that one formula serves an image and a batch on a GPU."""
+"""Differences between numpy and torch, so that one formula serves an image and a batch on a GPU."""
 
 from __future__ import annotations
 
@@ -14,19 +14,35 @@ Array = Any
 
 
 def namespace(array: Array) -> Any:
-    """The module `numpy` or `torch`, whichever `array` belongs to; torch is not loaded for numpy arrays."""
+    """Return the module of an array, `numpy` or `torch`; torch is not loaded for numpy arrays.
+
+    Examples
+    --------
+    >>> namespace(np.zeros(3)).__name__
+    'numpy'
+    """
     return np if isinstance(array, np.ndarray) else import_module("torch")
 
 
 def quantile(values: Array, q: float) -> Array:
-    """Quantile of the last axis, linear between neighbours; `torch.quantile` refuses more than 2^24 values.
+    """Return a quantile along the last axis, with linear interpolation; `torch.quantile` is limited to 2^24 values.
 
     Parameters
     ----------
     values : ndarray or torch.Tensor, shape (..., n)
         Finite numbers.
     q : float
-        0 to 1; a tensor costs memory in proportion to 1 - q.
+        Quantile, 0 to 1; for a tensor the memory required is proportional to 1 - q.
+
+    Returns
+    -------
+    ndarray or torch.Tensor, shape (...)
+        Quantiles.
+
+    Examples
+    --------
+    >>> float(quantile(np.arange(11.0), 0.25))
+    2.5
     """
     if isinstance(values, np.ndarray):
         return np.quantile(values, q, axis=-1)

@@ -1,7 +1,8 @@
-"""Images by the batch, on a GPU: candidates for many images are tested together, and what passes is rendered together.
+"""Search for a batch of images on a GPU: candidates of many images are tested and rendered together.
 
-Batches hold the images of `FractalDataset.image`: both take the first candidate that passes, and counts are equal to
-the last bit wherever they are made. Only the logarithms and means of the tone are rounded as the device does.
+The images are those of `stellarfm.fractals.candidate_search.render_image`: both take the first candidate that is
+accepted, and counts are bit-equal on all devices. Only the logarithms and means of the tone mapping are subject to the
+rounding of the device.
 """
 
 from __future__ import annotations
@@ -10,39 +11,37 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from stellarfm.fractals.acceptance import Stage, contrast, coverage, stages
+from stellarfm.fractals.genomes.genome import Genome
+from stellarfm.fractals.options import Candidate, FractalOptions
 from stellarfm.fractals.rendering.dispatch import render_batch
 from stellarfm.fractals.tone_mapping import tone
 
-if TYPE_CHECKING:
-    from stellarfm.fractals.base import Candidate, FractalDataset
-    from stellarfm.fractals.genomes.genome import Genome
-
 __all__ = ["Batch", "render_images"]
 
-#: Candidates of an image that are tested at a time: three of ten pass, so few images need a second round.
+#: Candidates per image that are tested at a time: three of ten are accepted, so few images need a second round.
 LOOK_AHEAD = 4
-#: Candidates that a helper draws at a time.
+#: Candidates that a helper process draws at a time.
 CHUNK = 32
 
 
 class Batch(NamedTuple):
-    """Images and where they come from.
+    """A batch of B images with their genomes and costs.
 
     Attributes
     ----------
-    images : torch.Tensor
-        Float32 in [0, 1], shape (B, channels, size, size).
+    images : torch.Tensor of float32, shape (B, channels, size, size)
+        Pixel values in [0, 1].
     genomes : list of Genome
-        What was rendered.
+        Genome per image.
     attempts : list of int
-        Candidates up to the accepted one.
+        Number of candidates per image, including the accepted one.
     renders : list of float
-        Work done for each image, in units of the work for one full frame.
+        Work per image, in units of the work for one full frame.
     """
 
     images: torch.Tensor
@@ -53,7 +52,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class _Search:
-    """How far the search for one image has come."""
+    """State of the search for one image."""
 
     index: int
     drawn: int = 0
@@ -63,50 +62,65 @@ class _Search:
 
 
 def render_images(
-    dataset: FractalDataset, indices: Sequence[int], *, device: torch.device | str, helpers: Executor | None = None
+    options: FractalOptions, indices: Sequence[int], *, device: torch.device | str, helpers: Executor | None = None
 ) -> Batch:
-    """The images with these numbers.
+    """Return the images with the given indices.
 
     Parameters
     ----------
-    dataset : FractalDataset
-        Whose images to make.
+    options : FractalOptions
+        Options of the images, for example a `stellarfm.fractals.FlameDataset`.
     indices : sequence of int
-        Their numbers.
+        Indices of the B images.
     device : torch.device or str
-        Where to render.
+        Device on which the images are rendered.
     helpers : concurrent.futures.Executor, optional
         Processes that draw genomes: a GPU renders faster than one process can draw.
 
     Raises
     ------
     IndexError
-        If there is no image of some number.
+        If an index is not in 0 ... count - 1.
     FractalError
         If none of the candidates for an image is accepted.
+
+    Examples
+    --------
+    >>> from stellarfm.fractals import FlameDataset
+    >>> batch = render_images(FlameDataset(size=16), [4, 0], device="cpu")
+    >>> batch.images.shape
+    torch.Size([2, 3, 16, 16])
     """
-    searches = [_Search(dataset.checked_index(index)) for index in indices]
-    *cheap, full = stages(size=dataset.size, points=dataset.n_points, threshold=dataset.threshold)
+    searches = [_Search(options.validate_index(index)) for index in indices]
+    *coarse, full = stages(size=options.size, points=options.n_points, threshold=options.threshold)
     histograms: list[torch.Tensor | None] = [None] * len(searches)
-    while open_numbers := [number for number, search in enumerate(searches) if search.found is None]:
-        _look_ahead(dataset, [searches[n] for n in open_numbers if not searches[n].passed], cheap, device, helpers)
-        ready = [n for n in open_numbers if searches[n].passed]
-        for number, histogram in zip(ready, _try(dataset, [searches[n] for n in ready], full, device), strict=True):
+    while pending := [number for number, search in enumerate(searches) if search.found is None]:
+        _look_ahead(options, [searches[n] for n in pending if not searches[n].passed], coarse, device, helpers)
+        ready = [n for n in pending if searches[n].passed]
+        rendered = _render_next(options, [searches[n] for n in ready], full, device)
+        for number, histogram in zip(ready, rendered, strict=True):
             histograms[number] = histogram
-    return _finish(dataset, searches, torch.stack([h for h in histograms if h is not None]))
+    found = [search.found for search in searches if search.found is not None]
+    accepted = torch.stack([histogram for histogram in histograms if histogram is not None])
+    return Batch(
+        images=tone(accepted, channels=options.channels, color=options.colour, gamma=options.gamma),
+        genomes=[candidate.genome for candidate in found],
+        attempts=[candidate.attempt + 1 for candidate in found],
+        renders=[search.work / options.full_frame.work for search in searches],
+    )
 
 
 def _look_ahead(
-    dataset: FractalDataset,
+    options: FractalOptions,
     searches: list[_Search],
-    cheap: Iterable[Stage],
+    coarse: Iterable[Stage],
     device: torch.device | str,
     helpers: Executor | None,
 ) -> None:
-    """Draw the next candidates of each image, and keep those that pass the cheap tests."""
-    drawn = list(_draw(dataset, searches, helpers))
-    for stage in cheap:
-        covered = coverage(_render([c for _, c in drawn], stage, device, colour=False)[..., 0])
+    """Draw the next candidates of each image, and keep those that pass the coarse stages."""
+    drawn = list(_draw(options, searches, helpers))
+    for stage in coarse:
+        covered = coverage(_render([c for _, c in drawn], stage, device, color=False)[..., 0])
         for search, _ in drawn:
             search.work += stage.work
         passes = (covered >= stage.coverage).tolist()
@@ -116,40 +130,41 @@ def _look_ahead(
 
 
 def _draw(
-    dataset: FractalDataset, searches: list[_Search], helpers: Executor | None
+    options: FractalOptions, searches: list[_Search], helpers: Executor | None
 ) -> Iterator[tuple[_Search, Candidate]]:
-    """The next candidates of each image."""
-    wanted = [(search, attempt) for search in searches for attempt in _attempts(dataset, search)]
-    numbers = [search.index for search, _ in wanted], [attempt for _, attempt in wanted]
-    drawn = helpers.map(dataset.candidate, *numbers, chunksize=CHUNK) if helpers else map(dataset.candidate, *numbers)
-    return zip((search for search, _ in wanted), drawn, strict=True)
+    """Return the next candidates of each image, each with its search."""
+    owners: list[_Search] = []
+    attempts: list[int] = []
+    for search in searches:
+        if search.drawn >= options.attempts:
+            raise options.search_failed(search.index)
+        numbers = range(search.drawn, min(search.drawn + LOOK_AHEAD, options.attempts))
+        search.drawn = numbers.stop
+        owners += [search] * len(numbers)
+        attempts += numbers
+    addresses = [search.index for search in owners], attempts
+    drawn = (
+        helpers.map(options.candidate, *addresses, chunksize=CHUNK) if helpers else map(options.candidate, *addresses)
+    )
+    return zip(owners, drawn, strict=True)
 
 
-def _attempts(dataset: FractalDataset, search: _Search) -> range:
-    """Numbers of the next candidates of one image."""
-    if search.drawn >= dataset.attempts:
-        raise dataset.given_up(search.index)
-    attempts = range(search.drawn, min(search.drawn + LOOK_AHEAD, dataset.attempts))
-    search.drawn = attempts.stop
-    return attempts
-
-
-def _try(
-    dataset: FractalDataset, searches: list[_Search], full: Stage, device: torch.device | str
+def _render_next(
+    options: FractalOptions, searches: list[_Search], full: Stage, device: torch.device | str
 ) -> list[torch.Tensor | None]:
-    """Render the first candidate of each image that passed; the histogram where it is accepted."""
+    """Render the next candidate of each image; return its histogram, or None if it is rejected."""
     candidates = [search.passed.popleft() for search in searches]
-    histograms = _render(candidates, full, device, colour=dataset.needs_colour)
+    histograms = _render(candidates, full, device, color=options.needs_color)
     counts = histograms[..., 0]
-    accepted = ((coverage(counts) >= full.coverage) & (contrast(counts) >= dataset.contrast)).tolist()
+    accepted = ((coverage(counts) >= full.coverage) & (contrast(counts) >= options.contrast)).tolist()
     for search, candidate, good in zip(searches, candidates, accepted, strict=True):
         search.work += full.work
         search.found = candidate if good else None
     return [histogram if good else None for histogram, good in zip(histograms, accepted, strict=True)]
 
 
-def _render(candidates: Sequence[Candidate], stage: Stage, device: torch.device | str, *, colour: bool) -> torch.Tensor:
-    """Histograms of a batch, (B, size, size, 3 or 1); none for no candidates."""
+def _render(candidates: Sequence[Candidate], stage: Stage, device: torch.device | str, *, color: bool) -> torch.Tensor:
+    """Return histograms of shape (B, size, size, 3 or 1); B may be 0."""
     if not candidates:
         return torch.zeros((0, stage.size, stage.size, 1), dtype=torch.int64, device=device)
     return render_batch(
@@ -158,17 +173,5 @@ def _render(candidates: Sequence[Candidate], stage: Stage, device: torch.device 
         size=stage.size,
         points=stage.points,
         device=device,
-        colour=colour,
-    )
-
-
-def _finish(dataset: FractalDataset, searches: list[_Search], histograms: torch.Tensor) -> Batch:
-    """Images out of histograms, and what they cost."""
-    images = tone(histograms, channels=dataset.channels, colour=dataset.colour, gamma=dataset.gamma)
-    found = [search.found for search in searches if search.found is not None]
-    return Batch(
-        images=images,
-        genomes=[candidate.genome for candidate in found],
-        attempts=[candidate.attempt + 1 for candidate in found],
-        renders=[search.work / dataset.frame.work for search in searches],
+        color=color,
     )

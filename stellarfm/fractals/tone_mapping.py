@@ -1,11 +1,11 @@
-"""From integer histograms to images in [0, 1].
+"""Tone mapping: from integer histograms to images in [0, 1].
 
-The default, ``moments``, imitates the three maps of a cloud. The colour coordinate of the flame algorithm remembers
-which maps a point has come through lately; like the velocity of gas it varies smoothly along a filament and jumps
-where two overlap. So its mean and its standard deviation in a pixel stand to the density of points as velocity and
-velocity dispersion stand to column density: different, but made by the same structure.
+The default, ``moments``, imitates the three maps of a cloud. The color coordinate of the flame algorithm records which
+maps a point has passed recently; like the velocity of gas it varies smoothly along a filament and jumps where two
+filaments overlap. Its mean and its standard deviation in a pixel are therefore related to the density of points as
+velocity and velocity dispersion are to column density: different quantities of the same structure.
 
-All functions take numpy arrays or torch tensors, one image or a batch: the last axes count.
+All functions accept numpy arrays or torch tensors, a single image or a batch (leading axes).
 """
 
 from __future__ import annotations
@@ -14,27 +14,38 @@ import math
 from collections.abc import Callable
 
 from stellarfm.fractals.array_namespace import Array, namespace, quantile
-from stellarfm.fractals.rendering.cpu import COLOUR_LEVELS
+from stellarfm.fractals.rendering.chaos_game import COLOR_LEVELS
 
-__all__ = ["COLOURS", "log_density", "moments", "needs_colour", "smooth", "tone"]
+__all__ = ["COLORS", "log_density", "moments", "needs_color", "smooth", "tone"]
 
-#: Pixels with this many points are averaged with their neighbours half and half.
+#: Number of points for which a pixel and the mean of its neighborhood have equal weights.
 SMOOTHING_POINTS = 48.0
-#: Quantile of the density that becomes white.
+#: Quantile of the density that is mapped to white.
 WHITE_QUANTILE = 0.998
-#: Standard deviations, either side of grey, that the channels of the colour span.
+#: Range of the color channels on either side of gray, in standard deviations.
 SPAN = 2.5
-#: Weight of the prior in a pixel's colour, in points.
+#: Weight of the prior of the color of a pixel, in points.
 PRIOR_POINTS = 2.0
-#: The axes of an image.
+#: Axes of an image.
 PLANE = (-2, -1)
 
 
 def smooth(histogram: Array) -> Array:
-    """Adaptive density estimate (Draves & Reckase 2008, section 8, in its simplest form).
+    """Return an adaptive density estimate (Draves & Reckase 2008, section 8, in its simplest form).
 
-    Each pixel is mixed with the binomial mean (1 2 1) x (1 2 1) / 16 of its neighbourhood, the more so the fewer
-    points it holds: the grain of few points is noise of the renderer, no structure of the fractal.
+    Each pixel is mixed with the binomial mean (1 2 1) x (1 2 1) / 16 of its neighborhood, with a weight that grows as
+    its number of points decreases: the grain of few points is noise of the renderer, not structure of the fractal.
+
+    Parameters
+    ----------
+    histogram : ndarray or torch.Tensor of int, shape (..., size, size, 3 or 1)
+        Histogram of a renderer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bool(np.allclose(smooth(np.full((8, 8, 3), 2)), 2.0))
+    True
     """
     xp = namespace(histogram)
     values = xp.asarray(histogram, dtype=xp.float64)
@@ -44,25 +55,39 @@ def smooth(histogram: Array) -> Array:
 
 
 def _binomial(values: Array) -> Array:
-    """Running mean (1 2 1) / 4 along the rows of (..., rows, columns, planes), edges repeated."""
+    """Return the running mean (1 2 1) / 4 along the rows of (..., rows, columns, planes), with repeated edges."""
     padded = namespace(values).concatenate([values[..., :1, :, :], values, values[..., -1:, :, :]], axis=-3)
     return 0.25 * (padded[..., :-2, :, :] + padded[..., 2:, :, :]) + 0.5 * values
 
 
 def log_density(counts: Array, *, gamma: float) -> Array:
-    """Logarithm of the number of points, stretched from empty = 0 to the 99.8 % quantile = 1, then to 1 / gamma."""
+    """Return ln(1 + n), scaled to 0 for empty pixels and 1 at its 99.8 % quantile, to the power of 1 / gamma.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(log_density(np.zeros((8, 8)), gamma=1.0).max())
+    0.0
+    """
     logarithm = namespace(counts).log1p(counts)
     white = quantile(logarithm.reshape(*counts.shape[:-2], -1), WHITE_QUANTILE)[..., None, None]
     return (logarithm / white.clip(min=1e-9)).clip(0.0, 1.0) ** (1.0 / gamma)
 
 
 def moments(histogram: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of the colour coordinate in each pixel, both in [0, 1].
+    """Return mean and standard deviation of the color coordinate in each pixel, both in [0, 1].
 
-    Two points with the colours of the whole image are added to each pixel: empty pixels get the neutral value, and
-    a lone point does not look like gas without dispersion.
+    Two points with the color distribution of the whole image are added to each pixel: empty pixels receive the neutral
+    value, and a single point does not appear as gas without dispersion.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean, deviation = moments(np.ones((8, 8, 3)))
+    >>> mean.shape
+    (8, 8)
     """
-    unit = COLOUR_LEVELS - 1.0
+    unit = COLOR_LEVELS - 1.0
     n, total, square = histogram[..., 0], histogram[..., 1] / unit, histogram[..., 2] / unit**2
     points = n.sum(axis=PLANE, keepdims=True).clip(min=1.0)
     prior, prior_square = (part.sum(axis=PLANE, keepdims=True) / points for part in (total, square))
@@ -72,66 +97,79 @@ def moments(histogram: Array) -> tuple[Array, Array]:
 
 
 def _moment_channels(histogram: Array, gamma: float) -> list[Array]:
-    """Density, mean of the colour, its standard deviation; the latter two standardised."""
+    """Return density, mean of the color and its standard deviation; the latter two standardized."""
     mean, deviation = moments(histogram)
-    return [log_density(histogram[..., 0], gamma=gamma), _standardised(mean), _standardised(deviation)]
+    return [log_density(histogram[..., 0], gamma=gamma), _standardize(mean), _standardize(deviation)]
 
 
-def _standardised(values: Array) -> Array:
-    """Mean of the image at 0.5, `SPAN` standard deviations on either side at 0 and 1."""
+def _standardize(values: Array) -> Array:
+    """Return values scaled so that the mean is 0.5 and `SPAN` standard deviations on either side are 0 and 1."""
     offset = values - values.mean(axis=PLANE, keepdims=True)
     deviation = (offset**2).mean(axis=PLANE, keepdims=True) ** 0.5
     return (0.5 + offset / (2.0 * SPAN * deviation).clip(min=1e-6)).clip(0.0, 1.0)
 
 
-def _flame_channels(histogram: Array, gamma: float) -> list[Array]:
-    """Red, green and blue of a rainbow of the mean colour, as bright as the density."""
+def _rainbow_channels(histogram: Array, gamma: float) -> list[Array]:
+    """Return red, green and blue: a rainbow of the mean color, with the density as brightness."""
     mean, _ = moments(histogram)
     density = log_density(histogram[..., 0], gamma=gamma)
     cosine = namespace(mean).cos
     return [density * (0.5 + 0.5 * cosine(2.0 * math.pi * (mean - phase))) for phase in (0.0, 1 / 3, 2 / 3)]
 
 
-def _grey_channels(histogram: Array, gamma: float) -> list[Array]:
-    """The density, three times."""
+def _gray_channels(histogram: Array, gamma: float) -> list[Array]:
+    """Return the density three times."""
     return [log_density(histogram[..., 0], gamma=gamma)] * 3
 
 
-#: Colourings by name.
-COLOURS: dict[str, Callable[[Array, float], list[Array]]] = {
+#: Functions that return the channels of a histogram, by the name of the coloring.
+COLORS: dict[str, Callable[[Array, float], list[Array]]] = {
     "moments": _moment_channels,
-    "flame": _flame_channels,
-    "none": _grey_channels,
+    "flame": _rainbow_channels,
+    "none": _gray_channels,
 }
 
 
-def needs_colour(colour: str, *, channels: int) -> bool:
-    """Whether an image shows more of a histogram than the number of points."""
-    return colour == "flame" or (colour == "moments" and channels > 1)
+def needs_color(color: str, *, channels: int) -> bool:
+    """Return True if an image depends on more of a histogram than the number of points.
+
+    Examples
+    --------
+    >>> needs_color("moments", channels=1)
+    False
+    """
+    return color == "flame" or (color == "moments" and channels > 1)
 
 
-def tone(histogram: Array, *, channels: int, colour: str, gamma: float) -> Array:
-    """Image of a histogram, or images of a batch.
+def tone(histogram: Array, *, channels: int, color: str, gamma: float) -> Array:
+    """Return the image of a histogram, or the images of a batch.
 
     Parameters
     ----------
     histogram : ndarray or torch.Tensor of int, shape (..., size, size, 3)
         From `stellarfm.fractals.rendering.cpu.render` or `stellarfm.fractals.rendering.dispatch.render_batch`.
     channels : int
-        1 to 3; the first ones of the colouring.
-    colour : {"moments", "flame", "none"}
-        ``moments``: density, mean and standard deviation of the colour coordinate. ``flame``: red, green, blue.
-        ``none``: the density, repeated.
+        Number of channels, 1 to 3; the first ones of the coloring.
+    color : {"moments", "flame", "none"}
+        Content of the channels. ``moments``: density, mean and standard deviation of the color coordinate.
+        ``flame``: red, green, blue. ``none``: the density, repeated.
     gamma : float
-        Brightens the density if above 1.
+        Exponent of the tone curve; values above 1 brighten the density.
 
     Returns
     -------
     ndarray or torch.Tensor of float32, shape (..., channels, size, size)
-        In [0, 1].
+        Pixel values in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> histogram = np.random.default_rng(0).poisson(15, (16, 16, 3))
+    >>> tone(histogram, channels=3, color="flame", gamma=1.0).shape
+    (3, 16, 16)
     """
     xp = namespace(histogram)
-    if not needs_colour(colour, channels=channels):
-        colour, histogram = "none", histogram[..., :1]
-    planes = COLOURS[colour](smooth(histogram), gamma)[:channels]
+    if not needs_color(color, channels=channels):
+        color, histogram = "none", histogram[..., :1]
+    planes = COLORS[color](smooth(histogram), gamma)[:channels]
     return xp.asarray(xp.stack(planes, axis=-3), dtype=xp.float32)

@@ -22,7 +22,6 @@ from stellarfm.inference.masses.calibrated_head import DEFAULT_HEAD, CalibratedH
 from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.estimation import estimate_windows
 from stellarfm.inference.masses.familiarity import Familiarity
-from stellarfm.inference.masses.mass_table import build_date
 from stellarfm.inference.masses.priors import MassPrior
 from stellarfm.inference.masses.reference_set import FIELD, ReferenceSet, depth_class
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
@@ -30,6 +29,7 @@ from stellarfm.inference.segmentation.segment import segment_maps
 from stellarfm.inference.segmentation.segmentation_map import Segmentation
 from stellarfm.inference.serialization import ModelParts, part_options, read_model, short_card, write_model
 from stellarfm.maps import GasMaps, MapScaler, MapSet, column_peaks, windows_around
+from stellarfm.provenance import build_date
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stellarfm.exceptions import InputNotFoundError, ModelError
-from stellarfm.inference.masses.mass_table import file_sha256
+from stellarfm.provenance import file_sha256
 
 __all__ = [
     "BUNDLED",

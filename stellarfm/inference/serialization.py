@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.calibrated_head import CalibratedHead, select_arrays
 from stellarfm.inference.masses.familiarity import Familiarity
-from stellarfm.inference.masses.mass_table import file_sha256, write_hdus
 from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.model_directory import (
     BUNDLED,
@@ -37,7 +35,9 @@ from stellarfm.inference.model_directory import (
 )
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
 from stellarfm.maps import MapScaler
+from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import new_directory
+from stellarfm.provenance import file_sha256, package_versions
 
 __all__ = ["ModelParts", "model_config", "part_options", "read_model", "short_card", "write_model"]
 
@@ -93,7 +93,7 @@ def model_config(parts: ModelParts, files: dict[str, str]) -> dict[str, Any]:
         "familiarity": next(iter(parts.familiarity.values())).get_params(),
         "cross_validation": parts.head.cross_validation,
         "reference": parts.head.summary(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": package_versions(*PACKAGES),
         "files": files,
     }
 

@@ -1,4 +1,9 @@
-"""Maps of gas: one field on the sky, or many windows around stars."""
+"""Containers of gas maps and the operations on them.
+
+Enters: FITS images or HDF5 files, or arrays with units. Leaves: `GasMaps` (one field on the sky), `MapSet` (many
+windows around stars), or scaled arrays for an encoder (`MapScaler`). Open `gas_maps` and `map_set` first; file formats
+are in `io`, units in `units`.
+"""
 
 from stellarfm.maps.gas_maps import GasMaps
 from stellarfm.maps.map_set import MapSet

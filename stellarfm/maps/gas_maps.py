@@ -1,20 +1,19 @@
-"""GasMaps: one field on the sky - column density, velocity, velocity dispersion on one celestial grid."""
+"""GasMaps: column density, velocity and velocity dispersion of one field on one celestial grid."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps.io.fits_image import SMALLEST_SIDE
+from stellarfm.maps.io.gas_maps_fits import FieldSource, read_columns, write_columns
 from stellarfm.maps.units import MAP_UNITS, parse_length, require_unit
 
 __all__ = ["GasMaps"]
@@ -22,33 +21,46 @@ __all__ = ["GasMaps"]
 _ERRORS = {f"{name}_error": unit for name, unit in MAP_UNITS.items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GasMaps:
-    """Three maps of one field. NaN is missing; rows and columns are those of the FITS image.
+    """Column density, velocity and velocity dispersion of one field on the sky; missing pixels are NaN.
 
-    Attributes
+    Rows and columns are those of the FITS image.
+
+    Parameters
     ----------
     column_density : Quantity
-        Hydrogen nuclei, shape (ny, nx), cm-2.
+        Column density of hydrogen nuclei, shape (ny, nx), cm-2.
     velocity : Quantity
         Mean line-of-sight velocity, shape (ny, nx), km/s.
     velocity_dispersion : Quantity
-        Standard deviation along the line of sight, shape (ny, nx), km/s.
+        Standard deviation of the velocity along the line of sight, shape (ny, nx), km/s.
     wcs : WCS
-        Two-dimensional and celestial.
-    mask : ndarray
-        Boolean, shape (ny, nx): True where any of the three is missing. A pixel masked by the caller is missing in all.
-    distance : Quantity, optional
-        Positive, pc; without it there is no physical scale.
+        Two-dimensional celestial WCS.
+    mask : ndarray, optional
+        Boolean, shape (ny, nx): pixels to exclude. As an attribute, True where any of the three maps is missing; pixels
+        that were excluded are NaN in all three.
+    distance : Quantity or str, optional
+        Distance of the field, positive, pc; without it there is no physical scale.
     column_density_error, velocity_error, velocity_dispersion_error : Quantity, optional
-        Standard errors, same shapes and units.
-    meta : dict
-        ``object``, ``files``, and ``beam`` (major, minor, position angle in degrees) where known.
+        Standard errors, of the shapes and units of the maps.
+    meta : dict, optional
+        ``object``, ``files``, and ``beam`` (major axis, minor axis, position angle in degrees), as far as known.
 
     Raises
     ------
     MapError, UnitsError
         If shapes, units or WCS do not fit, a dispersion is negative, or no pixel has all three maps.
+
+    Examples
+    --------
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps
+    >>> maps = GasMaps.read(EXAMPLE_FIELD)
+    >>> maps.shape, str(maps.column_density.unit)
+    ((416, 416), '1 / cm2')
+    >>> print(f"{maps.pixel_scale:.4f} at {maps.distance}")
+    0.0078 pc at 140.0 pc
     """
 
     column_density: u.Quantity
@@ -63,11 +75,13 @@ class GasMaps:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check everything; derive the mask."""
+        """Check units, shapes, WCS and values; derive the mask."""
         for name, unit in (MAP_UNITS | _ERRORS).items():
             value = getattr(self, name)
             if value is not None or name in MAP_UNITS:
-                self._set(name, _finite(require_unit(value, unit, name)))
+                value = require_unit(value, unit, name)
+                infinite = np.isinf(value.value)
+                self._set(name, np.where(infinite, np.nan, value) if infinite.any() else value)
         if self.distance is not None:
             self._set("distance", parse_length(self.distance, what="distance"))
         self._check_shapes()
@@ -88,33 +102,27 @@ class GasMaps:
 
     def _check_wcs(self) -> None:
         if not (isinstance(self.wcs, WCS) and self.wcs.is_celestial):
-            raise MapError(f"WCS {self.wcs!r}; expected a two-dimensional celestial astropy WCS")
+            raise MapError(f"wcs is {self.wcs!r}; expected a two-dimensional celestial astropy WCS")
 
     def _apply_mask(self) -> None:
-        """Blank what the caller masked, then mask what any map misses."""
-        missing = self._missing()
+        """Blank the pixels that the caller excludes, then mask those that any map lacks."""
+        missing = ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in MAP_UNITS])
         if self.mask is not None:
-            given = np.asarray(self.mask, dtype=bool)
-            if given.shape != self.shape:
-                raise MapError(f"mask has shape {given.shape}; expected {self.shape}, that of column_density")
-            self._blank(given & ~missing)
-            missing = missing | given
+            excluded = np.asarray(self.mask, dtype=bool)
+            if excluded.shape != self.shape:
+                raise MapError(f"mask has shape {excluded.shape}; expected {self.shape}, that of column_density")
+            if (blank := excluded & ~missing).any():
+                for name in MAP_UNITS:
+                    self._set(name, np.where(blank, np.nan, getattr(self, name)))
+            missing = missing | excluded
         self._set("mask", missing)
-
-    def _missing(self) -> np.ndarray:
-        return ~np.logical_and.reduce([np.isfinite(getattr(self, name).value) for name in MAP_UNITS])
-
-    def _blank(self, pixels: np.ndarray) -> None:
-        if pixels.any():
-            for name in MAP_UNITS:
-                self._set(name, np.where(pixels, np.nan, getattr(self, name)))
 
     def _check_values(self) -> None:
         negative = np.sum(self.velocity_dispersion.value < 0)
         if negative:
             raise MapError(
                 f"{self._name}: the velocity dispersion is negative in {negative} pixels; "
-                "expected a standard deviation, with NaN where there is none"
+                "expected a standard deviation, with NaN for missing values"
             )
         if self.mask.all():
             counts = ", ".join(f"{name} {np.isfinite(getattr(self, name).value).sum()}" for name in MAP_UNITS)
@@ -124,14 +132,30 @@ class GasMaps:
     def _name(self) -> str:
         return str(self.meta.get("files") or "maps")
 
+    def __repr__(self) -> str:
+        """Return a summary in a few lines: shape, scale, missing pixels, errors, origin."""
+        scale = "unknown distance"
+        if self.distance is not None:
+            scale = f"{self.pixel_scale.value:.3g} pc at {self.distance.value:.4g} pc"
+        missing = self.mask.mean()
+        errors = ", ".join(name for name in _ERRORS if getattr(self, name) is not None)
+        lines = {
+            "shape": f"{self.shape[0]} x {self.shape[1]} pixels, {missing:.1%} missing",
+            "pixel_scale": f"{self.pixel_angle.value:.3g} arcsec, {scale}",
+            "errors": errors or "none",
+            "object": self.meta.get("object") or "unknown",
+            "files": self.meta.get("files") or "none",
+        }
+        return "\n".join(["GasMaps", *(f"  {name:<12}{text}" for name, text in lines.items())])
+
     @property
     def shape(self) -> tuple[int, int]:
-        """(ny, nx)."""
+        """Rows and columns, (ny, nx)."""
         return self.column_density.shape
 
     @property
     def pixel_angle(self) -> u.Quantity:
-        """Side of a pixel on the sky, arcsec (the geometric mean if it is not square)."""
+        """Side of a pixel on the sky, arcsec; the geometric mean if pixels are not square."""
         return (np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs))) * u.deg).to(u.arcsec)
 
     @property
@@ -144,54 +168,61 @@ class GasMaps:
             If the distance is not known.
         """
         if self.distance is None:
-            raise MapError(f"{self._name}: the distance is not known; give it, for instance --distance '140 pc'")
+            raise MapError(f"{self._name}: the distance is not known; give it, for instance distance='140 pc'")
         return (self.pixel_angle.to_value(u.rad) * self.distance).to(u.pc)
 
     @classmethod
     def read(
         cls,
-        source: str | os.PathLike | fits.HDUList | Mapping[str, str | os.PathLike],
+        source: FieldSource,
         *,
         distance: u.Quantity | str | None = None,
         column_unit: str | u.UnitBase | None = None,
         column_species: str = "H",
         abundance: float | None = None,
     ) -> GasMaps:
-        """Read a field: one multi-extension file, or three single-plane files.
+        """Read a field: one multi-extension FITS file, or three single-plane files.
 
         Parameters
         ----------
         source : path, HDUList or mapping
-            A file with the extensions COLUMN, VELOCITY, DISPERSION (and ERR_*, MASK), or a mapping with the keys
-            ``"column"``, ``"velocity"``, ``"dispersion"`` to three files; velocity and
-            dispersion are brought onto the grid of the column density.
+            File with the extensions COLUMN, VELOCITY, DISPERSION (and optionally ERR_COLUMN, ERR_VELOCITY,
+            ERR_DISPERSION, MASK), or a mapping of the keys ``"column"``, ``"velocity"``, ``"dispersion"`` to three
+            files; velocity and dispersion are brought onto the grid of the column density.
         distance : Quantity or str, optional
-            Overrides DISTANCE [pc] of the primary header.
+            Distance of the field, in place of DISTANCE [pc] of the primary header.
         column_unit : str or Unit, optional
-            Overrides BUNIT of the column density; ``"dex(cm-2)"`` if the map holds log10.
+            Unit of the column density, in place of BUNIT; ``"dex(cm-2)"`` if the map holds log10.
         column_species : str
-            What the column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`.
+            Species that the column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`.
         abundance : float, optional
-            N(X) / N(H2) of another species.
+            N(X) / N(H2) of a species other than H and H2.
 
         Raises
         ------
         InputNotFoundError, ReaderError
-            If a file is absent, truncated or has not the expected extensions.
+            If a file is absent, truncated or lacks the expected extensions.
         MapError, UnitsError
-            If the maps, their units or their WCS cannot be used; the message says how to mend it.
+            If the maps, their units or their WCS cannot be used; the message contains the remedy.
         """
-        from stellarfm.maps.io.gas_maps_fits import ColumnOptions, read_field
-
-        return read_field(source, distance, ColumnOptions(column_unit, column_species, abundance))
+        columns = read_columns(
+            source, distance=distance, column_unit=column_unit, column_species=column_species, abundance=abundance
+        )
+        return cls(**columns)
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-        """Write the multi-extension FITS form, whole or not at all; raises `OutputExistsError` if it exists."""
-        from stellarfm.maps.io.gas_maps_fits import write_field
+        """Write the multi-extension FITS form, whole or not at all; equal fields give equal files.
 
-        write_field(self, path, overwrite=overwrite)
+        Parameters
+        ----------
+        path : path
+            FITS file.
+        overwrite : bool
+            Replace an existing file.
 
-
-def _finite(value: u.Quantity) -> u.Quantity:
-    """Infinities are missing too."""
-    return np.where(np.isinf(value.value), np.nan, value) if np.isinf(value.value).any() else value
+        Raises
+        ------
+        OutputExistsError
+            If the file exists and `overwrite` is False.
+        """
+        write_columns(path, {each.name: getattr(self, each.name) for each in fields(self)}, overwrite=overwrite)

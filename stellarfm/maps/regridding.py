@@ -1,4 +1,4 @@
-"""A field on coarser or finer pixels: mass is conserved, and motion within a new pixel becomes dispersion."""
+"""Regridding of a field: mass is conserved, and motion within a new pixel becomes dispersion."""
 
 from __future__ import annotations
 
@@ -17,38 +17,46 @@ __all__ = ["regrid"]
 
 logger = logging.getLogger("stellarfm")
 
-#: Scales closer than this are taken as equal: 2 % of 64 pixels is about one.
+#: Relative difference below which scales are taken as equal: 2 % of 64 pixels is about one pixel.
 SAME_SCALE = 0.02
 
-#: A new pixel is valid if at least this part of its area is.
+#: Fraction of the area of a new pixel that must be valid.
 VALID_AREA = 0.5
 
 
 def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
-    """The field on square pixels of `pixel_scale`, in the same projection and orientation.
+    """Resample a field to square pixels of `pixel_scale`, in the same projection and orientation.
 
     A new pixel holds the area mean of the column density N, the column-weighted mean velocity, and the dispersion
-    sigma of ``sigma^2 = <N (sigma^2 + v^2)> / <N> - v_mean^2``: what larger pixels would have seen. Nothing is done
-    if the scales differ by less than 2 %. Standard errors are not carried over: neighbouring pixels share a beam.
+    sigma of ``sigma^2 = <N (sigma^2 + v^2)> / <N> - v_mean^2``, as observed with larger pixels. Standard errors are
+    dropped: neighboring pixels share a beam.
 
     Parameters
     ----------
     maps : GasMaps
-        With a distance.
+        Field with a distance.
     pixel_scale : Quantity or str
         Side of the new pixels, pc.
 
     Returns
     -------
     GasMaps
-        Of shape about ``maps.shape * maps.pixel_scale / pixel_scale``.
+        Field of shape about ``maps.shape * maps.pixel_scale / pixel_scale``; `maps` itself if the scales differ by less
+        than 2 %.
 
     Raises
     ------
     MapError
         If the distance is not known, the WCS is distorted, or no new pixel is valid.
+
+    Examples
+    --------
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, regrid
+    >>> regrid(GasMaps.read(EXAMPLE_FIELD), "0.015625 pc").shape
+    (209, 209)
     """
-    target = parse_length(pixel_scale, what="pixel scale")
+    target = parse_length(pixel_scale, what="pixel_scale")
     pixel_sides = (
         np.deg2rad(proj_plane_pixel_scales(maps.wcs)) * (maps.pixel_scale / maps.pixel_angle.to(u.rad)) * u.rad
     )
@@ -57,7 +65,9 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
         return maps
     logger.info("regridding to %s: new pixels are %.3g x %.3g old ones", target, factor_x, factor_y)
     if min(factor_x, factor_y) < 0.5:
-        logger.warning("the map's own pixels are over twice those wanted; structure of %s is missing", target)
+        logger.warning(
+            "the pixels of the map are over twice as large as the new ones; structure of %s is missing", target
+        )
     column, velocity, dispersion = _moments(maps, (factor_y, factor_x))
     return GasMaps(
         column_density=column * COLUMN_UNIT,
@@ -70,7 +80,7 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
 
 
 def _moments(maps: GasMaps, factors: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Area-mean column, weighted mean velocity and total dispersion on the new pixels."""
+    """Return area-mean column density, weighted mean velocity and total dispersion on the new pixels."""
     column, velocity = maps.column_density.value, maps.velocity.value
     usable = ~maps.mask & (np.nan_to_num(column) > 0)
     reference = np.median(velocity[usable]) if usable.any() else 0.0  # keeps v^2 near sigma^2 in the sums
@@ -78,11 +88,11 @@ def _moments(maps: GasMaps, factors: tuple[float, float]) -> tuple[np.ndarray, n
     relative = np.where(usable, velocity - reference, 0.0)
     second = np.where(usable, maps.velocity_dispersion.value, 0.0) ** 2 + relative**2
 
-    seen, moving = (_box_mean(valid.astype(float), factors) for valid in (np.isfinite(column), usable))
+    with_column, usable_area = (_box_mean(valid.astype(float), factors) for valid in (np.isfinite(column), usable))
     total = _box_mean(weight, factors)
-    mean_column = _ratio(_box_mean(np.nan_to_num(column), factors), seen, seen >= VALID_AREA)
-    mean_velocity = _ratio(_box_mean(weight * relative, factors), total, moving >= VALID_AREA)
-    mean_square = _ratio(_box_mean(weight * second, factors), total, moving >= VALID_AREA)
+    mean_column = _ratio(_box_mean(np.nan_to_num(column), factors), with_column, with_column >= VALID_AREA)
+    mean_velocity = _ratio(_box_mean(weight * relative, factors), total, usable_area >= VALID_AREA)
+    mean_square = _ratio(_box_mean(weight * second, factors), total, usable_area >= VALID_AREA)
     return mean_column, mean_velocity + reference, np.sqrt(np.maximum(mean_square - mean_velocity**2, 0))
 
 
@@ -91,14 +101,14 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray, valid: np.ndarray) ->
 
 
 def _box_mean(values: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
-    """Mean over boxes of `factors` (rows, columns) old pixels, fractions of pixels included; zero beyond the edge."""
+    """Average over boxes of `factors` (rows, columns) old pixels, with fractions of pixels; zero beyond the edge."""
     for axis, factor in enumerate(factors):
         values = np.moveaxis(_box_mean_rows(np.moveaxis(values, axis, 0), factor), 0, axis)
     return values
 
 
 def _box_mean_rows(values: np.ndarray, factor: float) -> np.ndarray:
-    """The same along the first axis: differences of the integral, which is linear within a pixel."""
+    """Average along the first axis by differences of the integral, which is linear within a pixel."""
     n_old = len(values)
     n_new = int(np.ceil(n_old / factor - 1e-6))
     edges = np.minimum(np.arange(n_new + 1) * factor, n_old)
@@ -109,7 +119,7 @@ def _box_mean_rows(values: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _scaled_wcs(wcs: WCS, factors: np.ndarray) -> WCS:
-    """The WCS of pixels larger by `factors` (x, y) whose outer corner stays in place."""
+    """Return the WCS of pixels larger by `factors` (x, y) with the same outer corner."""
     if wcs.has_distortion:
         raise MapError("the WCS has distortion terms; resample the maps onto an undistorted grid first")
     scaled = WCS(wcs.to_header())  # CD and CROTA become PC

@@ -1,4 +1,4 @@
-"""Where the stars are: positions in any usual table, or peaks of the column density when there is no table."""
+"""Positions of stars on the sky: from tables of sources, or from peaks of the column density."""
 
 from __future__ import annotations
 
@@ -15,24 +15,37 @@ from stellarfm.maps.units import parse_length
 
 __all__ = ["column_peaks", "normalize_sources", "sky_coordinates"]
 
-#: Lower-case names without underscores, blanks and brackets, the most usual first.
+#: Column names in lower case without underscores, blanks and brackets, the most common first.
 _RA = ("ra", "raj2000", "raicrs", "radeg", "rightascension", "alphaj2000", "rad", "radegrees")
 _DEC = ("dec", "decj2000", "dej2000", "deicrs", "decicrs", "decdeg", "dedeg", "declination", "deltaj2000", "de")
 
 
 def sky_coordinates(sources: SkyCoord | Table) -> SkyCoord:
-    """ICRS positions of sources, shape (N,).
+    """Return the ICRS positions of sources.
 
     Parameters
     ----------
     sources : SkyCoord or Table
-        A table has a SkyCoord column, or right ascension and declination under a usual name (``ra``, ``RAJ2000``,
-        ``_RAJ2000``, ...): degrees unless the column has another unit; sexagesimal text means hours and degrees.
+        Positions, or a table with a SkyCoord column, or with right ascension and declination under a common name
+        (``ra``, ``RAJ2000``, ``_RAJ2000``, ...): degrees unless the column has another unit; sexagesimal text is in
+        hours and degrees.
+
+    Returns
+    -------
+    SkyCoord
+        Shape (N,).
 
     Raises
     ------
     MapError
         If the table has no such columns, no rows, or impossible positions.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from stellarfm.maps import sky_coordinates
+    >>> sky_coordinates(QTable({"RAJ2000": ["04:21:57"], "DEJ2000": ["+15:29:46"]})).to_string()
+    ['65.4875 15.4961']
     """
     if isinstance(sources, SkyCoord):
         return sources.icrs.reshape(-1)
@@ -45,12 +58,12 @@ def sky_coordinates(sources: SkyCoord | Table) -> SkyCoord:
 
 
 def position_columns(table: Table) -> tuple[str, str]:
-    """Names of the right ascension and declination columns."""
+    """Return the names of the right ascension and declination columns; raise `MapError` without them."""
     plain = {"".join(c for c in name.lower() if c.isalnum()): name for name in reversed(table.colnames)}
     ra, dec = (next((plain[name] for name in names if name in plain), None) for names in (_RA, _DEC))
     if ra is None or dec is None:
         raise MapError(
-            f"columns {', '.join(table.colnames)} hold no position; expected ra and dec (or RAJ2000 and DEJ2000, ...), "
+            f"columns {', '.join(table.colnames)} hold no position; expected ra and dec (or RAJ2000 and DEJ2000, ...) "
             "or a SkyCoord column"
         )
     return ra, dec
@@ -62,11 +75,13 @@ def _from_columns(table: Table, ra: str, dec: str) -> SkyCoord:
             warnings.simplefilter("ignore")
             return SkyCoord(_angle(table[ra], u.hourangle), _angle(table[dec], u.deg), frame="icrs")
     except (ValueError, TypeError, u.UnitsError) as error:
-        raise MapError(f"columns {ra!r} and {dec!r} are no positions on the sky ({error}); expected degrees") from error
+        raise MapError(
+            f"columns {ra!r} and {dec!r} are not positions on the sky ({error}); expected degrees"
+        ) from error
 
 
 def _angle(column, sexagesimal: u.UnitBase) -> u.Quantity:
-    """A column as degrees; what is masked becomes NaN."""
+    """Return a column in degrees; masked values become NaN."""
     if column.dtype.kind in "US":
         return Angle(np.asarray(column).astype(str), unit=sexagesimal).to(u.deg)
     column = column.astype(float)
@@ -75,9 +90,29 @@ def _angle(column, sexagesimal: u.UnitBase) -> u.Quantity:
 
 
 def normalize_sources(sources: SkyCoord | Table) -> QTable:
-    """A table with the columns ``star``, ``ra``, ``dec`` (ICRS, deg) first, then whatever else `sources` told.
+    """Return a table of sources with standard names for the columns of number and position.
 
-    ``star`` is kept if it is there and counts from 1 if not.
+    Parameters
+    ----------
+    sources : SkyCoord or Table
+        Positions; see `sky_coordinates`.
+
+    Returns
+    -------
+    QTable
+        ``star`` (as in `sources`, else 1, 2, ...), ``ra``, ``dec`` (ICRS, deg), then all other columns.
+
+    Raises
+    ------
+    MapError
+        If `sources` has no positions.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from stellarfm.maps import normalize_sources
+    >>> normalize_sources(QTable({"RAJ2000": [65.4], "DEJ2000": [27.5], "name": ["a"]})).colnames
+    ['star', 'ra', 'dec', 'name']
     """
     coordinates = sky_coordinates(sources)
     given = QTable() if isinstance(sources, SkyCoord) else QTable(sources)
@@ -95,18 +130,18 @@ def normalize_sources(sources: SkyCoord | Table) -> QTable:
 def column_peaks(
     maps: GasMaps, *, separation: u.Quantity | str = "0.1 pc", threshold: float = 2.0, n_peaks: int = 50
 ) -> QTable:
-    """Local maxima of the column density: where to look when no list of sources is given.
+    """Return the local maxima of the column density, as a substitute for a list of sources.
 
     Parameters
     ----------
     maps : GasMaps
-        With a distance.
+        Field with a distance.
     separation : Quantity or str
-        A peak is the largest value within a square of this side, pc.
+        Side of the square, pc, within which a peak is the largest value.
     threshold : float
-        Least column density of a peak, in medians of the usable pixels.
+        Smallest column density of a peak, in units of the median of the usable pixels.
     n_peaks : int
-        Keep this many at most, the highest.
+        Largest number of peaks; the highest are kept.
 
     Returns
     -------
@@ -117,7 +152,14 @@ def column_peaks(
     Raises
     ------
     MapError
-        If there is none, or the distance is not known.
+        If there is no peak, or the distance is not known.
+
+    Examples
+    --------
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.maps import GasMaps, column_peaks
+    >>> column_peaks(GasMaps.read(EXAMPLE_FIELD), n_peaks=3)["star"].tolist()
+    [1, 2, 3]
     """
     from photutils.detection import find_peaks
 
@@ -128,7 +170,7 @@ def column_peaks(
         warnings.simplefilter("ignore")
         peaks = find_peaks(column, least, box_size=side, mask=maps.mask, n_peaks=n_peaks)
     if peaks is None or not len(peaks):
-        raise MapError(f"no peak of the column density above {least:.3g} cm-2; give a table of sources: --sources")
+        raise MapError(f"no peak of the column density above {least:.3g} cm-2; give a table of positions: sources=")
     peaks.sort("peak_value", reverse=True)
     x, y = np.asarray(peaks["x_peak"], dtype=float), np.asarray(peaks["y_peak"], dtype=float)
     table = normalize_sources(maps.wcs.pixel_to_world(x, y))

@@ -1,7 +1,7 @@
-"""Units as observers write them: BUNIT clean-up and conversions that the caller names.
+"""Units as observers write them: parsing of BUNIT, and conversions that the caller requests.
 
 A header's ``H2 cm-2`` counts molecules; astropy alone would read henry squared. Nothing here guesses: a unit that
-does not fit is refused with the words that mend it.
+does not fit is an error whose message contains the remedy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAP_UNITS = {"column_density": COLUMN_UNIT, "velocity": VELOCITY_UNIT, "velocity
 #: Gas mass per hydrogen nucleus, in hydrogen masses (one helium in ten).
 MASS_PER_HYDROGEN = 1.4
 
-#: Medians outside are no column density of hydrogen in cm-2: below lie log10 values, above lie m-2 and worse.
+#: Range of plausible medians of a hydrogen column density, cm-2: log10 values lie below, values in m-2 above.
 PLAUSIBLE_COLUMN = (1e15, 1e27)
 
 _SPECIES = re.compile(
@@ -50,7 +50,7 @@ _LOG = re.compile(r"^\[?\s*(?:dex|log10|log)\b[\s(\[]*(.*?)[\s)\]]*$", re.IGNORE
 
 
 def named_species(text: str) -> str | None:
-    """The species that a unit string names: ``"H2"`` for ``"H2 cm-2"``, ``"H"`` for ``"HI cm-2"``, else None."""
+    """Return the species in a unit string: ``"H2"`` for ``"H2 cm-2"``, ``"H"`` for ``"HI cm-2"``; None without one."""
     found = _SPECIES.search(text)
     if not found:
         return None
@@ -59,17 +59,27 @@ def named_species(text: str) -> str | None:
 
 
 def clean_unit(text: str | u.UnitBase) -> u.UnitBase:
-    """The unit that a BUNIT means: counted species dropped, logarithms as ``dex``, never henry.
+    """Parse a BUNIT: counted species are dropped, logarithms become ``dex``, and H is never henry.
 
     Parameters
     ----------
     text : str or Unit
         For instance ``"H2 cm-2"``, ``"cm^-2"``, ``"1E22 cm-2"``, ``"log10(cm-2)"``, ``"dex(cm-2)"``, ``"KM/S"``.
 
+    Returns
+    -------
+    Unit
+        Linear unit, or ``dex`` of it.
+
     Raises
     ------
     UnitsError
-        If it is empty or no unit.
+        If the text is empty or not a unit.
+
+    Examples
+    --------
+    >>> str(clean_unit("H2 cm-2")), str(clean_unit("log10(cm-2)"))
+    ('1 / cm2', 'dex(1 / cm2)')
     """
     if not isinstance(text, str):
         return u.Unit(text)
@@ -79,7 +89,7 @@ def clean_unit(text: str | u.UnitBase) -> u.UnitBase:
 
 
 def _parse(text: str, original: str) -> u.UnitBase:
-    """Parse one linear unit, in lower case too (AIPS shouts its units)."""
+    """Parse one linear unit, in upper or lower case (AIPS writes units in upper case)."""
     bare = _WORDS.sub("", _SPECIES.sub("", text)).translate(str.maketrans("", "", "[]{}")).strip(" .*")
     bare = f"1{bare}" if bare.startswith("/") else bare
     for candidate in (bare, bare.lower()) if bare.isupper() else (bare,):
@@ -95,34 +105,36 @@ def _parse(text: str, original: str) -> u.UnitBase:
 
 
 def column_density(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
-    """Numbers in the unit of a column density map as a Quantity in cm-2; ``dex`` units are undone.
+    """Convert the values of a column density map to a Quantity in cm-2; ``dex`` units become linear.
 
     Parameters
     ----------
     values : ndarray
         Numbers as stored.
     unit : str or Unit
-        Their unit: anything equivalent to cm-2, or ``dex`` of it.
+        Unit of `values`: equivalent to cm-2, or ``dex`` of such a unit.
     where : str
         File (and extension) for the error message.
 
     Raises
     ------
     UnitsError
-        If the unit is no column density.
+        If the unit is not that of a column density.
     """
     cleaned = clean_unit(unit)
     linear = getattr(cleaned, "physical_unit", cleaned)
     if not linear.is_equivalent(COLUMN_UNIT):
-        raise UnitsError(f"{where}: unit {str(unit)!r} is {_kind(linear)}, not a column density; {_mend(linear)}")
+        raise UnitsError(
+            f"{where}: unit {str(unit)!r} is {_describe_unit(linear)}, not a column density; {_remedy(linear)}"
+        )
     if linear is not cleaned:
         with np.errstate(over="ignore"):
             values = np.power(10.0, values)
     return u.Quantity(values, linear).to(COLUMN_UNIT)
 
 
-def _kind(unit: u.UnitBase) -> str:
-    """What a unit measures, in words."""
+def _describe_unit(unit: u.UnitBase) -> str:
+    """Describe the quantity that a unit measures."""
     if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy * u.km / u.s):
         return "an integrated intensity"
     if unit == u.mag:
@@ -134,15 +146,15 @@ def _kind(unit: u.UnitBase) -> str:
     return "something else"
 
 
-def _mend(unit: u.UnitBase) -> str:
-    """How to get from a wrong unit to a column density."""
+def _remedy(unit: u.UnitBase) -> str:
+    """Explain how to get from a wrong unit to a column density."""
     if unit.is_equivalent(u.Jy / u.sr):
-        return "if the header is wrong and the values are N(H2), say --column-unit cm-2 --column-species H2"
-    return "convert it with a factor of your choice and give a map in cm-2, named by --column-unit and --column-species"
+        return "if the header is wrong and the values are N(H2), use column_unit='cm-2' and column_species='H2'"
+    return "convert it by a factor of your choice to a map in cm-2; see column_unit= and column_species="
 
 
 def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float | None = None) -> u.Quantity:
-    """Column density of hydrogen nuclei from that of a named species.
+    """Convert the column density of a species to that of hydrogen nuclei.
 
     N_H is 2 N(H2), and N(H2) of a trace species X is N(X) / abundance.
 
@@ -155,6 +167,11 @@ def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float 
     abundance : float, optional
         N(X) / N(H2) of any other species.
 
+    Returns
+    -------
+    Quantity
+        Column density of hydrogen nuclei, unit of `column`.
+
     Raises
     ------
     UnitsError
@@ -162,11 +179,11 @@ def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float 
     """
     if species in ("H", "H2"):
         if abundance is not None:
-            raise UnitsError(f"an abundance of {abundance} was given for {species}; it is for other species only")
+            raise UnitsError(f"abundance={abundance} was given for {species}; it applies to other species only")
         return column * (2 if species == "H2" else 1)
     if abundance is None:
         raise UnitsError(
-            f"a column density of {species} needs its abundance N({species})/N(H2), for instance --abundance 1e-8"
+            f"a column density of {species} needs the abundance N({species})/N(H2), for instance abundance=1e-8"
         )
     if not 0 < abundance <= 1:
         raise UnitsError(f"abundance {abundance} of {species}; expected N({species})/N(H2) between 0 and 1")
@@ -174,7 +191,7 @@ def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float 
 
 
 def check_plausible(column: u.Quantity, *, where: str) -> None:
-    """Refuse a map whose median is no hydrogen column density in cm-2; an empty map passes."""
+    """Raise `UnitsError` if the median of a map is not a plausible hydrogen column density in cm-2; empty maps pass."""
     finite = column.value[np.isfinite(column.value)]
     if not finite.size:
         return
@@ -184,23 +201,22 @@ def check_plausible(column: u.Quantity, *, where: str) -> None:
         raise UnitsError(
             f"{where}: the median hydrogen column density would be {median:.3g} cm-2, "
             f"expected {low:g} to {high:g}; "
-            'if the map holds log10 of it say --column-unit "dex(cm-2)", '
-            "if it counts another species name it with --column-species"
+            "for log10 values use column_unit='dex(cm-2)', for another species use column_species="
         )
 
 
 def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
-    """Numbers in the unit of a velocity or dispersion map as a Quantity in km/s; variances are refused."""
+    """Convert the values of a velocity or dispersion map to a Quantity in km/s; raise `UnitsError` for variances."""
     cleaned = clean_unit(unit)
     if cleaned.is_equivalent(VELOCITY_UNIT**2):
         raise UnitsError(f"{where}: unit {str(unit)!r} is a variance; expected a standard deviation in km/s")
     if not cleaned.is_equivalent(VELOCITY_UNIT):
-        raise UnitsError(f"{where}: unit {str(unit)!r} is no velocity; expected 'km s-1' or 'm s-1'")
+        raise UnitsError(f"{where}: unit {str(unit)!r} is not a velocity; expected 'km s-1' or 'm s-1'")
     return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
 
 
 def require_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
-    """`value` in `unit`; numbers without a unit are refused."""
+    """Convert `value` to `unit`; raise `UnitsError` for numbers without a unit. `name` is for the message."""
     if not isinstance(value, u.Quantity):
         raise UnitsError(f"{name} has no unit; expected a Quantity in {unit.to_string()}")
     if not value.unit.is_equivalent(unit):
@@ -209,17 +225,31 @@ def require_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
 
 
 def parse_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
-    """A positive length in pc from a Quantity or a string such as ``"140 pc"``.
+    """Convert a Quantity or a string such as ``"140 pc"`` to a positive length in pc.
+
+    Parameters
+    ----------
+    value : Quantity or str
+        Length with a unit.
+    what : str
+        Name of the argument, for the message.
 
     Raises
     ------
     UnitsError
-        If it has no unit, no length unit, or is not positive.
+        If `value` has no unit, has not a unit of length, or is not positive.
+
+    Examples
+    --------
+    >>> print(parse_length("0.14 kpc", what="distance"))
+    140.0 pc
     """
     try:
         length = u.Quantity(value).to(u.pc)
     except (TypeError, ValueError) as error:
-        raise UnitsError(f"{what} {value!r} is no length; expected a number with a unit, like '140 pc'") from error
+        raise UnitsError(
+            f"{what} {value!r} is not a length; expected a number with a unit, such as '140 pc'"
+        ) from error
     if not (length.isscalar and np.isfinite(length) and length > 0):
-        raise UnitsError(f"{what} {value!s}; expected one positive length, like '140 pc'")
+        raise UnitsError(f"{what} {value!s}; expected one positive length, such as '140 pc'")
     return length

@@ -1,4 +1,4 @@
-"""The guard: tells a hopeless run from a slow one, and says what to change."""
+"""Detection of collapsed runs, with advice on what to change."""
 
 from __future__ import annotations
 
@@ -9,37 +9,46 @@ from typing import Any
 
 from stellarfm.exceptions import PretrainingError
 
-__all__ = ["Guard", "Limits"]
+__all__ = ["CollapseDetector", "CollapseLimits"]
 
-#: Lines of the log over which the numbers are averaged before they are judged.
-LINES = 10
-#: Fewer images on a device have too small a rank for any judgement.
-LEAST_IMAGES = 8
-WATCHED = ("dino", "rank", "spread")
+#: Rows of the log over which monitors are averaged.
+ROWS = 10
+#: Smallest batch whose effective rank is meaningful.
+MIN_IMAGES = 8
+#: Monitors that are averaged.
+MONITORS = ("dino", "rank", "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Beyond what a run is hopeless: the recipe's table ``[monitors]``. Zero for `rank`, `spread`, `stuck_rank` is off.
+class CollapseLimits:
+    """Thresholds beyond which a run is stopped as collapsed (recipe table ``[monitors]``).
 
-    The run of the bundled encoder (``benchmarks/results/pretraining-tiny8-64.csv``) must pass: with ln K = 6.24 its
-    DINO loss stayed between 5.7 and 6.2, while its rank rose from 3 to 18. A DINO loss near ln K is no collapse by
-    itself: with many prototypes a healthy run begins there.
+    Zero disables `rank`, `spread` and `stuck_rank`. With the defaults, a healthy run of 5000 steps
+    (``benchmarks/results/pretraining-tiny8-64.csv``) passes: with ln K = 6.24 its DINO loss stayed between 5.7 and 6.2,
+    while its effective rank rose from 3 to 18. A DINO loss near ln K is not a collapse by itself, because with many
+    prototypes healthy runs start there.
 
     Attributes
     ----------
     rank : float
-        Least effective rank of the features of a batch.
+        Smallest effective rank of the features of a batch.
     spread : float
-        Least spread of the normalised features; 1 is isotropic, 0 is a single point.
+        Smallest spread of the normalized features; 1 is isotropic, 0 a single point.
     stuck : float
-        The DINO loss is stuck above this share of ln K ...
+        Fraction of ln K above which the DINO loss counts as stuck ...
     stuck_rank : float
-        ... if the effective rank is also below this; random weights have 3 to 5.
+        ... if the effective rank is also below this value; random weights have 3 to 5.
     patience : int or None
-        Steps that a run is given to recover; None is a twentieth of all steps, at most 1000.
+        Number of steps in which a run may recover; None is a twentieth of all steps, at most 1000.
     settled : int or None
-        First steps, which are not judged; None is a tenth of all steps, at most 1000, or the warm-up if it is longer.
+        Number of initial grace steps, which are not checked; None is a tenth of all steps, at most 1000, or the
+        warm-up if that is longer.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining.collapse import CollapseLimits
+    >>> CollapseLimits.from_table({"rank": 2.0}).rank
+    2.0
     """
 
     rank: float = 1.5
@@ -52,13 +61,13 @@ class Limits:
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            kinds = (int, type(None)) if each.name in ("patience", "settled") else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or (value is not None and not value >= 0):
-                raise PretrainingError(f"{each.name} of [monitors] is {value!r}; expected a number, at least 0")
+            types = (int, type(None)) if each.name in ("patience", "settled") else (int, float)
+            if isinstance(value, bool) or not isinstance(value, types) or (value is not None and not value >= 0):
+                raise PretrainingError(f"{each.name} of [monitors] is {value!r}; expected a number of at least 0")
 
     @classmethod
-    def from_table(cls, table: dict[str, Any]) -> Limits:
-        """Limits from a recipe's table; raises `PretrainingError` for a key that is not known."""
+    def from_table(cls, table: dict[str, Any]) -> CollapseLimits:
+        """Return the limits of a recipe's table; raise `PretrainingError` for an unknown key."""
         known = [each.name for each in dataclasses.fields(cls)]
         for name in table:
             if name not in known:
@@ -66,96 +75,109 @@ class Limits:
         return cls(**table)
 
 
-class Guard:
-    """Looks at each line of a run's log.
+class CollapseDetector:
+    """Decides from each row of a run's log whether the run has collapsed.
 
     Parameters
     ----------
-    limits : Limits
-        What is tolerated.
+    limits : CollapseLimits
+        Thresholds.
     steps, warmup_steps : int
-        Of the run.
+        Number of all steps and of the warm-up.
     images : int
-        Images of a batch on one device: the rank cannot exceed their number.
+        Number of images per batch; the effective rank cannot exceed it.
     prototypes : int, optional
-        The number K behind the loss ``dino``; without it the loss is not judged.
+        Number K of prototypes of the loss ``dino``; without it this loss is not checked.
 
     Attributes
     ----------
     since : int or None
-        Step since which the run looks hopeless.
+        Step since which the run seems to have collapsed.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
+    >>> detector = CollapseDetector(CollapseLimits(settled=0), steps=1000, warmup_steps=0, images=64)
+    >>> detector.check({"loss": 5.0, "rank": 1.0, "spread": 0.5}, step=10)
+    >>> detector.since
+    10
     """
 
     def __init__(
-        self, limits: Limits, *, steps: int, warmup_steps: int, images: int, prototypes: int | None = None
+        self, limits: CollapseLimits, *, steps: int, warmup_steps: int, images: int, prototypes: int | None = None
     ) -> None:
         self.limits = limits
         self.patience = min(steps // 20, 1000) if limits.patience is None else limits.patience
-        self.settled = max(warmup_steps, min(steps // 10, 1000)) if limits.settled is None else limits.settled
+        self.grace_steps = max(warmup_steps, min(steps // 10, 1000)) if limits.settled is None else limits.settled
         self.stuck_rank = min(limits.stuck_rank, (images - 1) / 3)
-        self.judges = images >= LEAST_IMAGES
-        self.ceiling = math.log(prototypes) if prototypes else None
+        self.enough_images = images >= MIN_IMAGES
+        self.log_prototypes = math.log(prototypes) if prototypes else None
         self.means: dict[str, float] = {}
-        self.lines = 0
+        self.rows = 0
         self.since: int | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must remember to stop at the same step as an undisturbed one."""
-        return {"means": dict(self.means), "lines": self.lines, "since": self.since}
+        """Return the state with which a resumed run stops at the same step as an uninterrupted one."""
+        return {"means": dict(self.means), "lines": self.rows, "since": self.since}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The opposite of `state_dict`."""
-        self.means, self.lines, self.since = dict(state["means"]), state["lines"], state["since"]
+        """Restore the state returned by `state_dict`."""
+        self.means, self.rows, self.since = dict(state["means"]), state["lines"], state["since"]
 
     def check(self, values: dict[str, float], *, step: int) -> None:
-        """Judge one line of the log.
+        """Check one row of the log.
 
         Parameters
         ----------
         values : dict
-            Losses and monitors by name; ``dino``, ``rank`` and ``spread`` are looked at where a method gives them.
+            Losses and monitors by name; ``dino``, ``rank`` and ``spread`` are checked if the method provides them.
         step : int
-            The step they belong to.
+            Step of the row.
 
         Raises
         ------
         PretrainingError
-            If a number is not finite; or if the features have collapsed, or the DINO loss has been stuck, for longer
-            than the patience.
+            If a value is not finite, or if the features have been collapsed or the DINO loss has been stuck for longer
+            than `CollapseLimits.patience`.
         """
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             raise PretrainingError(
-                f"step {step}: {', '.join(broken)} is not finite; start anew with a lower learning_rate, a longer "
+                f"step {step}: {', '.join(broken)} is not finite; restart with a lower learning_rate, a longer "
                 "warmup_steps or precision = '32-true'"
             )
         self._average(values)
-        reason = self._reason() if self.judges and step > self.settled else None
+        reason = self._reason() if self.enough_images and step > self.grace_steps else None
         self.since = None if reason is None else self.since or step
         if self.since is not None and step - self.since >= self.patience:
             raise PretrainingError(f"step {step}: {reason}")
 
     def _average(self, values: dict[str, float]) -> None:
-        """Mean over the last lines, more or less: one batch says little."""
-        self.lines += 1
-        for name in WATCHED:
+        """Update the moving means of the monitors, because those of one batch are noisy."""
+        self.rows += 1
+        for name in MONITORS:
             if name in values:
                 mean = self.means.get(name, values[name])
-                self.means[name] = mean + (values[name] - mean) / min(self.lines, LINES)
+                self.means[name] = mean + (values[name] - mean) / min(self.rows, ROWS)
 
     def _reason(self) -> str | None:
-        """Why the run is hopeless, with what to change; None if it is not."""
+        """Return why the run counts as collapsed and what to change, or None."""
         rank, spread = (self.means.get(name, math.inf) for name in ("rank", "spread"))
         if rank < self.limits.rank or spread < self.limits.spread:
             return (
                 f"collapse: the features have effective rank {rank:.2g} (limit {self.limits.rank:g}) and spread "
-                f"{spread:.2g} (limit {self.limits.spread:g}); raise koleo_weight, lower learning_rate, take "
-                "centring = 'sinkhorn', or give images that differ more"
+                f"{spread:.2g} (limit {self.limits.spread:g}); raise koleo_weight, lower learning_rate, set "
+                "centring = 'sinkhorn', or use images that differ more"
             )
-        if self.ceiling and self.means.get("dino", 0.0) > self.limits.stuck * self.ceiling and rank < self.stuck_rank:
+        if (
+            self.log_prototypes
+            and self.means.get("dino", 0.0) > self.limits.stuck * self.log_prototypes
+            and rank < self.stuck_rank
+        ):
             return (
-                f"nothing is learnt: the DINO loss {self.means['dino']:.2f} is stuck at ln K = {self.ceiling:.2f} and "
-                f"the features have effective rank {rank:.2g} (limit {self.stuck_rank:.2g}); raise learning_rate, take "
-                "fewer prototypes or a larger batch_size, or give images with more structure"
+                f"nothing is learned: the DINO loss {self.means['dino']:.2f} is stuck at ln K = "
+                f"{self.log_prototypes:.2f} and "
+                f"the features have effective rank {rank:.2g} (limit {self.stuck_rank:.2g}); raise learning_rate, use "
+                "fewer prototypes, a larger batch_size, or images with more structure"
             )
         return None

@@ -1,4 +1,4 @@
-"""What a run costs, before it is begun: operations counted on tensors without data, then time and energy."""
+"""Cost of a run before it is started: operations counted on tensors without data, then time and energy."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.plugins import make_encoder, make_method
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, make_encoder, make_method
 
 __all__ = ["HARDWARE", "Cost", "Hardware", "cost_of", "count_flops"]
 
-#: Images that are counted: their masks have the mean number of hidden patches, to a few per cent.
-COUNTED = 4
+#: Number of images that are counted; the number of their hidden patches is within a few per cent of the mean.
+IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A processor: peak of dense matrix products without sparsity [FLOP/s], and power of the board or core [W]."""
+    """Processor with its peak rate of dense matrix products [FLOP/s] and the power of its board or core [W]."""
 
     about: str
     peak: float
     power: float
 
 
-#: From the vendors' data sheets, in bfloat16 with float32 sums; the core in float32.
+#: Values of the vendors' data sheets, in bfloat16 with float32 accumulation; of the core in float32.
 HARDWARE = {
     "h200": Hardware("NVIDIA H200 SXM", 989.5e12, 700.0),
     "h100": Hardware("NVIDIA H100 SXM", 989.5e12, 700.0),
@@ -43,15 +42,22 @@ HARDWARE = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations of a run.
+    """Number of floating-point operations of a run.
 
     Attributes
     ----------
     flops : float
-        Floating-point operations an image-step: forward and backward pass of all that learns, forward pass of a
-        teacher, with heads and losses. Matrix products and convolutions; a multiplication with its addition is two.
+        Operations per image-step: forward and backward pass of the student, forward pass of a teacher, heads and
+        losses. Matrix products and convolutions are counted; a multiplication with its addition counts as two.
     images : int
-        Image-steps: steps times images a step.
+        Number of image-steps: steps times images per step.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining.cost import HARDWARE, Cost
+    >>> cost = Cost(flops=1e12, images=1_000_000)
+    >>> round(cost.hours(HARDWARE["h200"], utilisation=0.5), 2)
+    0.56
     """
 
     flops: float
@@ -59,21 +65,23 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """Operations of the whole run."""
+        """Number of operations of the whole run."""
         return self.flops * self.images
 
     def hours(self, hardware: Hardware, *, utilisation: float = 0.4) -> float:
-        """Hours of one device, or device-hours of several, if it spends this share of its peak on them."""
+        """Return the device-hours at a sustained fraction `utilisation` of the peak rate."""
         if not 0.0 < utilisation <= 1.0:
-            raise PretrainingError(f"utilisation is {utilisation}; expected a share of the peak, above 0 and up to 1")
+            raise PretrainingError(
+                f"utilisation is {utilisation}; expected a fraction of the peak, above 0 and at most 1"
+            )
         return self.total / (hardware.peak * utilisation) / 3600
 
     def energy(self, hardware: Hardware, *, utilisation: float = 0.4) -> float:
-        """Kilowatt hours at the full power of the devices, without the machines around them."""
+        """Return the energy in kWh at the full power of the devices, without their host machines."""
         return self.hours(hardware, utilisation=utilisation) * hardware.power / 1000
 
     def describe(self, device: str, *, utilisation: float = 0.4) -> str:
-        """Four lines of words; raises `PretrainingError` for a device that is not known."""
+        """Return a description in four lines; raise `PretrainingError` for an unknown device."""
         if device not in HARDWARE:
             raise PretrainingError(f"unknown device {device!r}; expected one of {', '.join(HARDWARE)}")
         hours, energy = (get(HARDWARE[device], utilisation=utilisation) for get in (self.hours, self.energy))
@@ -85,22 +93,20 @@ class Cost:
         )
 
 
-def cost_of(names: dict[str, str], recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> Cost:
-    """Cost of a run; see `count_flops`."""
-    return Cost(count_flops(names, recipe, label_names=label_names), recipe.steps * recipe.batch_size)
+def cost_of(recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> Cost:
+    """Return the cost of a run; see `count_flops`."""
+    return Cost(count_flops(recipe, label_names=label_names), recipe.steps * recipe.batch_size)
 
 
-def count_flops(names: dict[str, str], recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> float:
-    """Operations of one image in one step, counted by running a step on tensors that hold no data.
+def count_flops(recipe: Recipe, *, label_names: tuple[str, ...] = ("label",)) -> float:
+    """Count the operations per image-step by running one step on tensors without data.
 
     Parameters
     ----------
-    names : dict
-        Of the ``encoder`` and the ``method``.
     recipe : Recipe
-        Their options, and the size of the images.
+        Recipe that names an encoder; the dataset is not needed.
     label_names : tuple of str
-        Of the numbers that come with an image, for a method that learns from them.
+        Names of the labels, for a method that needs labels.
 
     Returns
     -------
@@ -110,28 +116,35 @@ def count_flops(names: dict[str, str], recipe: Recipe, *, label_names: tuple[str
     Raises
     ------
     PretrainingError
-        If options do not fit, or what the method does depends on the data.
+        If the recipe names no encoder, options do not fit, or the operations of the method depend on the data.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining import load_recipe
+    >>> from stellarfm.pretraining.cost import count_flops
+    >>> 1e9 < count_flops(load_recipe("nano8-64")) < 1e10
+    True
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        encoder = make_encoder(names, recipe)
-        method = make_method(names, recipe)
+        encoder = make_encoder(recipe)
+        method = make_method(recipe)
         if method.labelled:
             method.accept_labels(label_names)
         module = method.build(encoder, image_size=recipe.size, total_steps=recipe.steps).train()
-    images = torch.zeros(COUNTED, encoder.in_channels, recipe.size, recipe.size)
+    images = torch.zeros(IMAGES, encoder.in_channels, recipe.size, recipe.size)
     views = method.views(images, generator=torch.Generator().manual_seed(recipe.seed))
-    given = {"labels": torch.zeros(COUNTED, len(label_names))} if method.labelled else {}
+    given = {"labels": torch.zeros(IMAGES, len(label_names))} if method.labelled else {}
     try:
-        return _count(method, module, views, given) / COUNTED
+        return _count(method, module, views, given) / IMAGES
     except RuntimeError as error:
-        raise PretrainingError(f"the cost of {names['method']} cannot be counted: {error}") from error
+        raise PretrainingError(f"the cost of {recipe.plugin('method')} cannot be counted: {error}") from error
 
 
 def _count(method: Any, module: nn.Module, views: Any, given: dict[str, torch.Tensor]) -> int:
-    """Operations of a whole step."""
+    """Return the number of operations of a step."""
     for part in module.modules():
         if hasattr(part, "fused_attn"):
-            setattr(part, "fused_attn", False)  # noqa: B010 - counted as the products that it is, on every machine
+            setattr(part, "fused_attn", False)  # noqa: B010 - fused kernels are not counted
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, FlopCounterMode(display=False) as counter:
         module = module.to_empty(device="cpu")
         views, given = tree_map_only(torch.Tensor, mode.from_tensor, (views, given))

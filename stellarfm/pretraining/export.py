@@ -1,4 +1,4 @@
-"""The encoder as a run gives it away: weights, a record and a card."""
+"""Export of the encoder of a run: weights, a record and a card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import platform
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from stellarfm.exceptions import PretrainingError
 from stellarfm.output import new_file
 from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
 from stellarfm.pretraining.probe_curve import curve_record, curve_table
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import Recipe, encoder_options
+from stellarfm.provenance import package_versions
 
 __all__ = ["Export"]
 
@@ -46,7 +46,7 @@ Weights: `encoder.safetensors` (float32). The whole recipe is in `encoder.json`.
 {probe}"""
 
 PROBE = """
-## What it knew along the way
+## Scores during pretraining
 
 {about}
 
@@ -57,76 +57,78 @@ All scores are in `encoder.json` and `probe.csv`; `probe.png` shows them.
 
 @dataclass(frozen=True)
 class Export:
-    """Writes ``encoder.safetensors``, ``encoder.json`` and ``README.md`` into the folder of a run.
+    """Writer of ``encoder.safetensors``, ``encoder.json`` and ``README.md`` in the folder of a run.
 
     Attributes
     ----------
     folder : pathlib.Path
-        The run's output.
-    plugins : dict of str
-        Names of the ``encoder``, the ``dataset`` and the ``method``.
-    options : dict
-        Options with which the encoder was made.
+        Folder of the run.
     recipe : Recipe
-        The run's recipe.
-    start : str or None
-        File of the weights that the run started from.
+        Recipe of the run, with its plugin names.
+    init : str or None
+        File of the weights from which the run was started.
     labels : tuple of str
-        What it learnt to predict; empty for a method without labels.
+        Names of the labels that were learned; empty for a method without labels.
     probe : str
-        What the scores in the run's ``probe.csv`` are, if there are any.
+        Description of the scores in ``probe.csv``, if there are any.
     """
 
     folder: Path
-    plugins: dict[str, str]
-    options: dict[str, Any]
     recipe: Recipe
-    start: str | None = None
+    init: str | None = None
     labels: tuple[str, ...] = ()
     probe: str = ""
 
     @cached_property
     def flops(self) -> float | None:
-        """Operations an image-step, or None if they cannot be counted; see `stellarfm.pretraining.cost`."""
+        """Number of operations per image-step, or None if they cannot be counted; see `stellarfm.pretraining.cost`."""
         try:
-            return count_flops(self.plugins, self.recipe, label_names=self.labels)
+            return count_flops(self.recipe, label_names=self.labels)
         except PretrainingError:
             return None
 
     def write(self, encoder: Encoder, state: dict[str, torch.Tensor], *, steps: int, hours: float) -> None:
-        """Write the three files, in place of older ones; `state` is what the encoder's state dictionary holds."""
+        """Write the three files, replacing older ones; `state` is the encoder's state dictionary.
+
+        The record is written last, so that it marks a complete export.
+        """
         assert isinstance(encoder, nn.Module)
         record = self.record(steps=steps, hours=hours)
-        save_weights(state, self.folder / "encoder.safetensors", overwrite=True, metadata=self._words(steps))
-        with new_file(self.folder / "encoder.json", overwrite=True) as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+        metadata = {"encoder": self.recipe.plugin("encoder"), "steps": str(steps), "format": "pt"}
+        save_weights(state, self.folder / "encoder.safetensors", overwrite=True, metadata=metadata)
         with new_file(self.folder / "README.md", overwrite=True) as path:
             path.write_text(self._card(record, encoder))
+        with new_file(self.folder / "encoder.json", overwrite=True) as path:
+            path.write_text(json.dumps(record, indent=2) + "\n")
+
+    def exported_steps(self) -> int | None:
+        """Return the number of steps of the exported encoder, or None if there is none."""
+        path = self.folder / "encoder.json"
+        return json.loads(path.read_text())["training"]["steps"] if path.is_file() else None
 
     def record(self, *, steps: int, hours: float) -> dict[str, Any]:
-        """What ``encoder.json`` holds: the encoder with its options, and how it was trained."""
+        """Return the content of ``encoder.json``: the encoder with its options, and how it was trained."""
         training = {
-            "dataset": self.plugins["dataset"],
-            "method": self.plugins["method"],
+            "dataset": self.recipe.plugin("dataset"),
+            "method": self.recipe.plugin("method"),
             "steps": steps,
             "images": steps * self.recipe.batch_size,
             "hours": round(hours, 4),
             "flops_per_image": self.flops,
             "labels": list(self.labels),
             "seed": self.recipe.seed,
-            "init": self.start,
+            "init": self.init,
             "machine": _machine(),
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": package_versions(*PACKAGES),
             "recipe": self.recipe.as_dict(),
         }
         if (curve := curve_record(self.folder, about=self.probe)) is not None:
             training["probe"] = curve
-        return {"encoder": self.plugins["encoder"], "options": self.options, "training": training}
-
-    def _words(self, steps: int) -> dict[str, str]:
-        return {"encoder": self.plugins["encoder"], "steps": str(steps), "format": "pt"}
+        options = encoder_options(self.recipe)
+        return {"encoder": self.recipe.plugin("encoder"), "options": options, "training": training}
 
     def _card(self, record: dict[str, Any], encoder: nn.Module) -> str:
+        """Return the text of ``README.md``."""
         training = record["training"]
         return CARD.format(
             name=record["encoder"],
@@ -148,7 +150,7 @@ class Export:
         )
 
     def _cost(self, images: int) -> str:
-        """What was spent, and what that is on a well-known device."""
+        """Return the number of operations, and their time and energy on a reference device."""
         if self.flops is None:
             return "not counted"
         cost, (device, *_) = Cost(self.flops, images), HARDWARE.values()
@@ -159,6 +161,6 @@ class Export:
 
 
 def _machine() -> str:
-    """Processor, number of cores and accelerator, in words."""
+    """Return a description of the processor, its cores and the GPU."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{platform.machine()}, {os.cpu_count()} cores, {device}"

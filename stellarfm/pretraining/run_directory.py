@@ -1,8 +1,9 @@
-"""The folder of a run: begun, or found fit to continue."""
+"""Output folder of a run: created for a new run, or checked before one is continued."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 
 from stellarfm.exceptions import PretrainingError
 from stellarfm.output import new_file
-from stellarfm.pretraining.recipe import Recipe
+from stellarfm.pretraining.recipe import PLUGINS, Recipe
 
-__all__ = ["FREE", "begin", "checkpoint_to_continue", "last_checkpoint"]
+__all__ = ["RESUMABLE_SETTINGS", "initial_weights", "latest_checkpoint", "resume_checkpoint", "start_run"]
 
 RECORD = "run.json"
-#: Settings that may change when a run continues: they do not change what is learnt.
-FREE = frozenset(
+#: Settings that may change when a run is resumed, because they do not affect what is learned.
+RESUMABLE_SETTINGS = frozenset(
     {
         "workers",
         "torch_threads",
@@ -32,47 +33,75 @@ FREE = frozenset(
 )
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the latest step in `folder`, or None."""
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint of the latest step in `folder`, or None."""
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
-def begin(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
-    """Make the folder of a new run, in place of an old one."""
+def start_run(folder: Path, recipe: Recipe, *, init: str | os.PathLike | None = None) -> None:
+    """Create the folder of a new run and write its record; an existing folder is removed."""
     if folder.exists():
         shutil.rmtree(folder)
+    record = {**_description(recipe), "init": None if init is None else os.path.abspath(init)}  # noqa: PTH100
     with new_file(folder / RECORD) as path:
-        path.write_text(json.dumps(_description(plugins, recipe), indent=2) + "\n")
+        path.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def checkpoint_to_continue(folder: Path, plugins: dict[str, str], recipe: Recipe) -> Path:
-    """The checkpoint from which the run in `folder` continues; raises `PretrainingError` unless it is the same run."""
-    checkpoint = last_checkpoint(folder / "checkpoints")
-    if checkpoint is None or not (folder / RECORD).is_file():
-        raise PretrainingError(f"{folder} holds no checkpoint to resume; start without --resume")
-    before, now = json.loads((folder / RECORD).read_text()), _description(plugins, recipe)
+def initial_weights(folder: Path) -> str | None:
+    """Return the file of the weights from which the run in `folder` was started, or None."""
+    return json.loads((folder / RECORD).read_text()).get("init")
+
+
+def resume_checkpoint(folder: Path, recipe: Recipe) -> Path | None:
+    """Return the checkpoint from which the run in `folder` continues.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Folder of the run.
+    recipe : Recipe
+        Recipe of the run; `RESUMABLE_SETTINGS` may differ.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None if the run was stopped before its first checkpoint.
+
+    Raises
+    ------
+    PretrainingError
+        If `folder` does not contain a run, the recipe is not that of the run, or the checkpoint is damaged.
+    """
+    if not (folder / RECORD).is_file():
+        raise PretrainingError(f"{folder} contains no run to resume; start one without resume")
+    before, now = json.loads((folder / RECORD).read_text()), _description(recipe)
     before, now = ({**record, **record["recipe"]} for record in (before, now))
     changed = sorted(key for key in now if key != "recipe" and before.get(key) != now[key])
     if changed:
         raise PretrainingError(
-            f"{folder} was begun with another {', '.join(changed)}; resume with the same recipe and options, "
-            "or start anew with --init"
+            f"{folder} was started with other values of {', '.join(changed)}; resume with the same recipe and options, "
+            "or start a new run from its encoder with init"
         )
-    _check_readable(checkpoint)
+    checkpoint = latest_checkpoint(folder / "checkpoints")
+    if checkpoint is not None:
+        _check_readable(checkpoint)
     return checkpoint
 
 
-def _description(plugins: dict[str, str], recipe: Recipe) -> dict[str, Any]:
-    """What decides what a run learns."""
-    return {**plugins, "recipe": {name: value for name, value in recipe.as_dict().items() if name not in FREE}}
+def _description(recipe: Recipe) -> dict[str, Any]:
+    """Return the plugin names and the settings that determine what a run learns."""
+    return {
+        **{kind: recipe.plugin(kind) for kind in PLUGINS},
+        "recipe": {name: value for name, value in recipe.as_dict().items() if name not in RESUMABLE_SETTINGS},
+    }
 
 
 def _check_readable(checkpoint: Path) -> None:
-    """Raise `PretrainingError` if a checkpoint (a zip archive with check sums) is damaged; nothing is unpacked."""
+    """Raise `PretrainingError` if a checkpoint (a zip archive with checksums) is damaged; nothing is unpacked."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             broken = archive.testzip()
     except (zipfile.BadZipFile, OSError) as error:
         broken = str(error)
     if broken is not None:
-        raise PretrainingError(f"{checkpoint} is damaged ({broken}); start anew with --overwrite")
+        raise PretrainingError(f"{checkpoint} is damaged ({broken}); start a new run with overwrite")

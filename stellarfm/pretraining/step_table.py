@@ -1,40 +1,57 @@
-"""Tables of numbers by step, as CSV files that a resumed run continues."""
+"""CSV tables of numbers by step, which a resumed run continues."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-__all__ = ["Table"]
+__all__ = ["StepTable"]
 
 
-class Table:
-    """A CSV file whose first column is ``step``; it is made by the first line.
+class StepTable:
+    """CSV file whose first column is ``step``; it is created with its first row.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where it is, or will be.
+        Path of the file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from stellarfm.pretraining.step_table import StepTable
+    >>> with TemporaryDirectory() as folder:
+    ...     table = StepTable(Path(folder) / "log.csv")
+    ...     table.add({"step": 10, "loss": 2.5})
+    ...     table.add({"step": 20, "loss": 2.25})
+    ...     table.cut(10)
+    ...     table.read()
+    [{'step': 10.0, 'loss': 2.5}]
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, row: dict[str, float]) -> None:
-        """Append a line; the first one also writes the names of the columns."""
+        """Append a row; the first row also writes the column names."""
         if not self.path.exists():
             self._write([list(row)], "w")
         self._write([[f"{v:.6g}" if isinstance(v, float) else f"{v}" for v in row.values()]], "a")
 
     def cut(self, step: int) -> None:
-        """Remove lines beyond `step`."""
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                header, *rows = list(csv.reader(file))
-            self._write([header, *(row for row in rows if int(row[0]) <= step)], "w")
+        """Remove all rows beyond `step`, and the file if none is left."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        if kept := [row for row in rows if int(row[0]) <= step]:
+            self._write([header, *kept], "w")
+        else:
+            self.path.unlink()
 
     def read(self) -> list[dict[str, float]]:
-        """Every line; empty if there is no file."""
+        """Return all rows; an empty list if the file does not exist."""
         if not self.path.exists():
             return []
         with self.path.open(newline="") as file:

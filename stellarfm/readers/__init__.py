@@ -1,61 +1,43 @@
-"""Readers: files of many kinds to the containers of `stellarfm.maps` and `stellarfm.simulations`."""
+"""Readers of files: maps, cubes, snapshots of simulations, tables of sources.
 
-from __future__ import annotations
+Enters: a path. Leaves: a container of `stellarfm.maps` or `stellarfm.simulations`, or a table. Open `loading` first:
+`read_maps` and `read_snapshot` find the reader that recognizes a file and pass it its options. Each format has a
+sub-package (``fits``, ``hdf5``, ``gadget``, ``ramses``, ``yt``); readers are plugins of ``stellarfm.readers``.
+"""
 
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from stellarfm import registry
-from stellarfm.exceptions import InputNotFoundError, ReaderError
+if TYPE_CHECKING:
+    from stellarfm.readers.hdf5.writer import write_snapshot
+    from stellarfm.readers.loading import MapsAndSources, read_maps, read_snapshot
+    from stellarfm.readers.tables import read_positions, read_sources
 
-__all__ = ["reader_name"]
+__all__ = [
+    "MapsAndSources",
+    "read_maps",
+    "read_positions",
+    "read_snapshot",
+    "read_sources",
+    "write_snapshot",
+]
 
-
-def reader_name(path: Path) -> str:
-    """Name of the first installed reader that can read `path`.
-
-    A reader that fails when it is asked, whatever way a third party found to fail, is passed over and named if nobody
-    else knows the file.
-
-    Raises
-    ------
-    InputNotFoundError, ReaderError
-        If there is no such file, or no reader for it.
-    """
-    if not Path(path).exists():
-        raise InputNotFoundError(f"{path}: no such file; check the path")
-    answers = {name: _asked(name, Path(path)) for name in registry.names("readers")}
-    willing = [name for name, answer in answers.items() if answer]
-    if willing:
-        return willing[0]
-    if reason := _broken_hdf5(Path(path)):
-        raise ReaderError(f"{path}: begins like HDF5 but breaks off ({reason}); fetch it again")
-    asked = ", ".join(name for name, answer in answers.items() if answer is False)
-    broken = ", ".join(name for name, answer in answers.items() if answer is None)
-    silent = f"; could not be asked: {broken}" if broken else ""
-    raise ReaderError(f"{path}: no reader knows this file (asked: {asked}{silent}); expected maps, cubes or a snapshot")
+#: Public name -> module that defines it.
+_HOME = {
+    "MapsAndSources": "stellarfm.readers.loading",
+    "read_maps": "stellarfm.readers.loading",
+    "read_positions": "stellarfm.readers.tables",
+    "read_snapshot": "stellarfm.readers.loading",
+    "read_sources": "stellarfm.readers.tables",
+    "write_snapshot": "stellarfm.readers.hdf5.writer",
+}
 
 
-def _asked(name: str, path: Path) -> bool | None:
-    """Whether reader `name` knows the file; None if it cannot tell."""
-    try:
-        return bool(registry.create("readers", name).can_read(path))
-    except Exception:
-        return None
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
 
 
-def _broken_hdf5(path: Path) -> str:
-    """Why a file that begins like HDF5 is none, or nothing."""
-    import h5py
-
-    from stellarfm.readers.signatures import HDF5
-
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        if file.read(len(HDF5)) != HDF5:
-            return ""
-    try:
-        h5py.File(path).close()
-    except (OSError, RuntimeError) as error:
-        return str(error)
-    return ""
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

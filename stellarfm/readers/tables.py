@@ -1,8 +1,10 @@
-"""Readers of tables: sources on the sky, places in a simulation."""
+"""Tables of positions: sources on the sky, and points in the box of a simulation."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from stellarfm.maps import normalize_sources
 from stellarfm.maps.io.missing_data import logged_warnings
 from stellarfm.maps.units import require_unit
 
-__all__ = ["read_positions", "read_sources"]
+__all__ = ["read_positions", "read_sources", "stored_sources"]
 
+#: Names of the extensions of a FITS file that hold a table of sources.
+SOURCE_EXTENSIONS = ("STARS", "SOURCES")
+
+#: File extension -> format of `astropy.table`.
 _FORMATS = {
     ".csv": "ascii.csv",
     ".ecsv": "ascii.ecsv",
@@ -33,13 +39,13 @@ _FORMATS = {
 
 
 def read_sources(path: str | os.PathLike) -> QTable:
-    """A table of sources: CSV, ECSV, FITS, VOTable or text, by ending.
+    r"""Read a table of sources in CSV, ECSV, FITS, VOTable or plain text, by file extension.
 
     Parameters
     ----------
     path : path
-        With ``ra`` and ``dec`` under any usual name, or a SkyCoord column. In FITS the table ``STARS`` or
-        ``SOURCES`` is taken, else the first.
+        File with ``ra`` and ``dec`` under any common name, or a SkyCoord column. Of several tables in FITS, ``STARS``
+        or ``SOURCES`` is read, else the first.
 
     Returns
     -------
@@ -49,14 +55,55 @@ def read_sources(path: str | os.PathLike) -> QTable:
     Raises
     ------
     InputNotFoundError, ReaderError
-        If the file is absent, of another ending, or cannot be read.
+        If the file is absent, has another extension, or cannot be read.
     MapError
-        If it holds no positions.
+        If it has no positions.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from stellarfm.readers import read_sources
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "sources.csv")
+    ...     _ = path.write_text("name,RAJ2000,DEJ2000\nIRS 5,04:31:34,+18:08:05\n")
+    ...     read_sources(path).colnames
+    ['star', 'ra', 'dec', 'name']
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputNotFoundError(f"{path}: no such file; check the path")
-    table = _read(path)
+    return _normalized(_read_table(path), path)
+
+
+def stored_sources(path: str | os.PathLike) -> QTable | None:
+    """Read the table STARS or SOURCES of a FITS file.
+
+    Parameters
+    ----------
+    path : path
+        File that exists, of any format.
+
+    Returns
+    -------
+    QTable or None
+        Table as `read_sources` returns it; None if the file is not FITS, or has neither table.
+
+    Raises
+    ------
+    ReaderError, MapError
+        If the table cannot be read, or has no positions.
+    """
+    path = Path(path)
+    try:
+        hdus = fits.open(path, memmap=False)
+    except OSError:  # not a FITS file
+        return None
+    with hdus, _table_errors(path, "fits"):
+        named = [hdu for hdu in hdus if _is_table(hdu) and hdu.name in SOURCE_EXTENSIONS]
+        table = QTable.read(named[0]) if named else None
+    return None if table is None else _normalized(table, path)
+
+
+def _normalized(table: QTable, path: Path) -> QTable:
     try:
         return normalize_sources(table)
     except MapError as error:
@@ -64,68 +111,91 @@ def read_sources(path: str | os.PathLike) -> QTable:
 
 
 def read_positions(path: str | os.PathLike) -> QTable:
-    """A table of places in the box of a simulation, in the same kinds of files.
+    r"""Read a table of positions in the box of a simulation, in the formats of `read_sources`.
 
     Parameters
     ----------
     path : path
-        With the columns ``x``, ``y``, ``z`` in box coordinates: pc, unless a column has another unit.
+        File with the columns ``x``, ``y``, ``z`` in box coordinates: pc, unless a column has another unit.
 
     Returns
     -------
     QTable
-        ``star`` (numbers from 1, unless the table names them), ``x``, ``y``, ``z`` (pc), then all other columns.
+        ``star`` (as in the file, else 1, 2, ...), ``x``, ``y``, ``z`` (pc), then all other columns.
 
     Raises
     ------
     InputNotFoundError, ReaderError
-        If the file is absent, of another ending, or cannot be read.
+        If the file is absent, has another extension, or cannot be read.
     MapError, UnitsError
-        If it holds no positions, or they are no lengths.
+        If it has no positions, or they are not lengths.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from stellarfm.readers import read_positions
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "positions.csv")
+    ...     _ = path.write_text("x,y,z\n1,2,3\n")
+    ...     print(read_positions(path)["z"])
+    [3.] pc
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputNotFoundError(f"{path}: no such file; check the path")
-    table = _read(path)
+    table = _read_table(path)
     if missing := [name for name in "xyz" if name not in table.colnames]:
         raise MapError(f"{path}: no column {', '.join(missing)} among {', '.join(table.colnames)}; expected x, y and z")
     if not len(table):
         raise MapError(f"{path}: the table is empty; expected at least one position")
     stars = table["star"] if "star" in table.colnames else np.arange(1, len(table) + 1)
-    places = QTable({"star": stars, **{name: _place(table[name], f"{path}: column {name!r}") for name in "xyz"}})
+    positions = QTable({"star": stars, **{name: _in_parsec(table[name], f"{path}: column {name!r}") for name in "xyz"}})
     for name in table.colnames:
-        if name not in places.colnames:
-            places[name] = table[name]
-    return places
+        if name not in positions.colnames:
+            positions[name] = table[name]
+    return positions
 
 
-def _place(column: Any, where: str) -> u.Quantity:
-    """A column as lengths in pc; one without a unit is taken to be in pc."""
+def _in_parsec(column: Any, where: str) -> u.Quantity:
+    """Convert a column to lengths in pc; one without a unit is taken to be in pc."""
     try:
         values = np.asarray(getattr(column, "value", column), dtype=float)
     except ValueError as error:
-        raise MapError(f"{where} holds no numbers ({error}); expected box coordinates") from error
+        raise MapError(f"{where} does not hold numbers ({error}); expected box coordinates") from error
     return require_unit(values * (getattr(column, "unit", None) or u.pc), u.pc, where)
 
 
-def _read(path: Path) -> QTable:
+def _read_table(path: Path) -> QTable:
+    """Read a table by the extension of the file; raise `InputNotFoundError` or `ReaderError`."""
+    if not path.is_file():
+        raise InputNotFoundError(f"{path}: no such file; check the path")
     form = _FORMATS.get(path.suffix.lower())
     if form is None:
-        raise ReaderError(f"{path}: not a known kind of table; expected one of {', '.join(_FORMATS)}")
+        raise ReaderError(f"{path}: not a known format of tables; expected one of {', '.join(_FORMATS)}")
+    with _table_errors(path, form):
+        return _read_fits(path) if form == "fits" else QTable.read(path, format=form)
+
+
+@contextmanager
+def _table_errors(path: Path, form: str) -> Iterator[None]:
+    """Log warnings, and convert the many errors of astropy's table readers to one-line `ReaderError`."""
     try:
         with logged_warnings(str(path)):
-            return _read_fits(path) if form == "fits" else QTable.read(path, format=form)
+            yield
     except ReaderError:
         raise
-    except Exception as error:  # astropy's table readers raise many kinds
+    except Exception as error:
         cause = " ".join(str(error).split())[:200]
         raise ReaderError(f"{path}: cannot be read as {form} ({cause}); check the file") from error
 
 
 def _read_fits(path: Path) -> QTable:
     with fits.open(path, memmap=False) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-        named = [hdu for hdu in tables if hdu.name in ("STARS", "SOURCES")]
+        tables = [hdu for hdu in hdus if _is_table(hdu)]
+        named = [hdu for hdu in tables if hdu.name in SOURCE_EXTENSIONS]
         if not tables:
-            raise ReaderError(f"{path}: holds no table; expected a table of sources")
+            raise ReaderError(f"{path}: has no table; expected a table of sources")
         return QTable.read((named or tables)[0])
+
+
+def _is_table(hdu: Any) -> bool:
+    return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)

@@ -1,4 +1,4 @@
-"""Gas of a snapshot: cells or particles, asked for by region, so that it may be larger than memory."""
+"""Gas of a snapshot: cells or particles, read by region, so that it may be larger than memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,32 @@ from astropy import units as u
 
 from stellarfm.exceptions import SnapshotError
 
-__all__ = ["GAS_KINDS", "GasBlock", "GasSource", "InMemoryGas", "Region", "check_kind"]
+__all__ = ["BLOCK_SIZE", "GAS_KINDS", "MESH_FACTOR", "GasBlock", "GasSource", "InMemoryGas", "Region", "check_kind"]
 
 GAS_KINDS = ("cells", "particles")
 
+#: Number of gas elements in a block.
+BLOCK_SIZE = 2**20
+
+#: Kernel radius of a moving-mesh cell in units of the radius of a sphere of its volume, as in yt for Arepo.
+MESH_FACTOR = 2.0
+
 
 class Region(NamedTuple):
-    """A box-shaped part of a snapshot, faces along the axes.
+    """Box-shaped part of a snapshot, with faces along the axes.
 
     Attributes
     ----------
     lower, upper : ndarray
-        Its corners, pc, shape (3,), in box coordinates and inside the box: whoever asks has already cut a region that
-        crosses a periodic border into its parts.
+        Corners, pc, shape (3,), in box coordinates and inside the box: a region that crosses a periodic border is split
+        into its parts beforehand.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm.simulations import Region
+    >>> Region(np.zeros(3), np.ones(3)).upper
+    array([1., 1., 1.])
     """
 
     lower: np.ndarray
@@ -33,27 +46,34 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GasBlock:
-    """Some gas elements: plain float64 numbers in fixed units.
+    """Gas elements as plain float64 numbers in fixed units.
 
     Attributes
     ----------
     position : ndarray
-        Cell centres or particle positions, pc, shape (n, 3), box coordinates, inside the box.
+        Centers of cells or positions of particles, pc, shape (n, 3), in box coordinates, inside the box.
     size : ndarray
-        Side of a cubic cell, or the radius where the kernel of a particle reaches zero, pc, shape (n,). A cell of a
-        moving mesh is a particle of twice the radius of a sphere of its volume.
+        Side of a cubic cell, or support radius of the kernel of a particle, pc, shape (n,). A moving-mesh cell is a
+        particle whose radius is `MESH_FACTOR` times that of a sphere of its volume.
     mass : ndarray
-        Solar masses, shape (n,).
+        Mass, solMass, shape (n,).
     velocity : ndarray
-        km/s, shape (n, 3), in the frame of the box.
+        Velocity in the frame of the box, km/s, shape (n, 3).
     thermal : ndarray, optional
-        One-dimensional thermal velocity dispersion of the mean particle, km/s, shape (n,): the isothermal
-        speed of sound.
+        One-dimensional thermal velocity dispersion of the mean particle (the isothermal sound speed), km/s, shape (n,).
 
     Raises
     ------
     SnapshotError
-        If shapes do not fit, a number is not finite, a size is not positive or a mass is negative.
+        If shapes are inconsistent, a number is not finite, a size is not positive or a mass is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm.simulations import GasBlock
+    >>> block = GasBlock(position=np.full((2, 3), 0.5), size=[0.1, 0.2], mass=[1, 2], velocity=np.zeros((2, 3)))
+    >>> len(block), block[block.mass > 1].size
+    (2, array([0.2]))
     """
 
     position: np.ndarray
@@ -63,7 +83,7 @@ class GasBlock:
     thermal: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Make the arrays contiguous float64 and check them."""
+        """Convert the arrays to contiguous float64 and check them."""
         for name in ("position", "size", "mass", "velocity", "thermal"):
             value = getattr(self, name)
             if value is not None:
@@ -72,7 +92,9 @@ class GasBlock:
         if np.any(self.size <= 0):
             raise SnapshotError(f"{np.sum(self.size <= 0)} of {len(self)} gas elements have no size; expected size > 0")
         if np.any(self.mass < 0):
-            raise SnapshotError(f"{np.sum(self.mass < 0)} of {len(self)} gas elements have a negative mass")
+            raise SnapshotError(
+                f"{np.sum(self.mass < 0)} of {len(self)} gas elements have a negative mass; expected mass >= 0"
+            )
 
     def _check_shapes(self) -> None:
         n = self.size.size
@@ -88,11 +110,11 @@ class GasBlock:
                 raise SnapshotError(f"{name} of the gas has shape {value.shape}; expected {shape}")
 
     def __len__(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return len(self.size)
 
     def __getitem__(self, index: slice | np.ndarray) -> GasBlock:
-        """The elements at a slice (a view), a boolean array or an index array."""
+        """Return the elements at a slice (as views), a boolean array or an index array."""
         thermal = None if self.thermal is None else self.thermal[index]
         return GasBlock(self.position[index], self.size[index], self.mass[index], self.velocity[index], thermal)
 
@@ -107,14 +129,27 @@ def _numbers(value: Any, name: str) -> np.ndarray:
 
 
 class GasSource(ABC):
-    """Gas that is asked for by region, so that a snapshot larger than memory can be projected.
+    """Gas that is read by region, so that a snapshot larger than memory can be projected.
 
     Attributes
     ----------
     kind : {"cells", "particles"}
-        What `GasBlock.size` means.
+        Kind of element, which decides the meaning of `GasBlock.size`.
     velocity_axes : str
-        Axes along which velocities are known; along others a block holds zeros, and nothing can be projected.
+        Axes along which velocities are known. Along the others blocks contain zeros and projection is refused.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm.simulations import GasBlock, GasSource
+    >>> class OneCell(GasSource):
+    ...     kind = "cells"
+    ...
+    ...     def blocks(self, regions):
+    ...         if regions:
+    ...             yield GasBlock(np.full((1, 3), 0.5), [0.1], [1.0], np.zeros((1, 3)))
+    >>> list(OneCell().blocks([]))
+    []
     """
 
     kind: str
@@ -122,54 +157,63 @@ class GasSource(ABC):
 
     @abstractmethod
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
-        """Every element that overlaps any of the regions, exactly once; others may come along.
+        """Yield every element that overlaps a region exactly once; elements outside may be included.
 
         Parameters
         ----------
         regions : sequence of Region
-            They lie inside the box and may overlap. A particle that reaches one across a periodic border overlaps it.
+            Parts of the box, possibly overlapping. A particle that reaches one across a periodic border overlaps it.
 
         Yields
         ------
         GasBlock
-            At most about a million elements each: one block is in memory at a time.
+            Block of at most about `BLOCK_SIZE` elements; one block is in memory at a time.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class InMemoryGas(GasSource):
-    """Gas that is in memory already.
+    """Gas source whose elements are all in memory.
 
     Parameters
     ----------
     gas : GasBlock
-        All of it.
+        All elements.
     kind : {"cells", "particles"}
-        What `GasBlock.size` means.
+        Kind of element, which decides the meaning of `GasBlock.size`.
     block_size : int
-        Elements of a block; the blocks are views.
+        Number of elements in a block; blocks are views.
 
     Raises
     ------
     SnapshotError
         If the kind is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm.simulations import GasBlock, InMemoryGas, Region
+    >>> gas = GasBlock(np.full((3, 3), 0.5), np.ones(3), np.ones(3), np.zeros((3, 3)))
+    >>> source = InMemoryGas(gas, kind="particles", block_size=2)
+    >>> [len(block) for block in source.blocks([Region(np.zeros(3), np.ones(3))])]
+    [2, 1]
     """
 
     gas: GasBlock
     kind: str = "cells"
-    block_size: int = 2**20
+    block_size: int = BLOCK_SIZE
 
     def __post_init__(self) -> None:
         """Check the kind."""
         check_kind(self.kind)
 
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
-        """All elements, whatever the regions; none if there are no regions."""
+        """Yield all elements whatever the regions, or none if there are no regions."""
         for start in range(0, len(self.gas) if regions else 0, self.block_size):
             yield self.gas[start : start + self.block_size]
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a kind of gas that is none of `GAS_KINDS`."""
+    """Raise `SnapshotError` if `kind` is not one of `GAS_KINDS`."""
     if kind not in GAS_KINDS:
         raise SnapshotError(f"gas of kind {kind!r}; expected one of {', '.join(GAS_KINDS)}")

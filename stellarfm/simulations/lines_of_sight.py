@@ -1,4 +1,4 @@
-"""Lines of sight: the three axes, unit vectors, or random directions; and how the sky is oriented in each."""
+"""Lines of sight (box axes, given vectors or random directions) and the orientation of the sky in each."""
 
 from __future__ import annotations
 
@@ -15,64 +15,64 @@ _AXES = "xyz"
 
 
 def axis_frames(axes: str) -> np.ndarray:
-    """Frames that look along box axes.
+    """Return the frames of lines of sight along box axes.
 
     Parameters
     ----------
     axes : str
-        Some of ``"xyz"``, each at most once.
+        Letters out of ``"xyz"``, each at most once.
 
     Returns
     -------
     ndarray
-        Shape (M, 3, 3): the rows of a frame are the directions of a map's first index, of its second, and of the line
-        of sight. The first two are the remaining axes in the order x, y, z.
+        Frames, shape (M, 3, 3): the rows of a frame are the directions of a map's first index, of its second, and of
+        the line of sight. The first two are the remaining axes in the order x, y, z.
 
     Raises
     ------
     SnapshotError
-        If there is another letter, one twice, or none.
+        If `axes` is empty, repeats a letter or contains another one.
     """
     if not (isinstance(axes, str) and axes and set(axes) <= set(_AXES) and len(set(axes)) == len(axes)):
-        raise SnapshotError(f"axes {axes!r}; expected some of 'xyz', each at most once")
+        raise SnapshotError(f"axes {axes!r}; expected letters out of 'xyz', each at most once")
     order = [[k for k in range(3) if k != _AXES.index(axis)] + [_AXES.index(axis)] for axis in axes]
     return np.eye(3)[np.array(order)]
 
 
 def direction_frames(directions: int | ArrayLike, *, seed: int) -> np.ndarray:
-    """Frames that look along any directions, box z upwards.
+    """Return the frames of lines of sight along any directions, with box z upwards.
 
     The second index of a map runs along the projection of z on the sky (of y, where the line of sight is z), the first
-    such that (first, second, line of sight) is right-handed. Along x and z this is what `axis_frames` says; along y the
-    first index runs the other way, because the convention of the axes is left-handed there.
+    such that (first, second, line of sight) is right-handed. Along x and z these are the frames of `axis_frames`; along
+    y the first index is reversed, because the convention of the axes is left-handed there.
 
     Parameters
     ----------
     directions : int or array_like
-        Vectors, shape (M, 3), of any length; or how many are drawn, uniform on the sphere.
+        Vectors of any length, shape (M, 3); or the number of random directions, uniform on the sphere.
     seed : int
-        Seed of the draw: the first directions of a longer draw are those of a shorter one.
+        Seed of the random directions: the first directions of a longer draw are those of a shorter one.
 
     Returns
     -------
     ndarray
-        Shape (M, 3, 3), as in `axis_frames`.
+        Frames, shape (M, 3, 3), as in `axis_frames`.
 
     Raises
     ------
     SnapshotError
-        If they are no vectors, or one has no length.
+        If `directions` are not vectors, or one has length zero.
     """
-    vectors = _drawn(directions, seed) if isinstance(directions, Integral) else _vectors(directions)
+    vectors = _random(directions, seed) if isinstance(directions, Integral) else _vectors(directions)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.all(length > 0):
-        raise SnapshotError(f"direction {int(np.argmin(length))} has no length; expected unit vectors")
+        raise SnapshotError(f"direction {int(np.argmin(length))} has length zero; expected unit vectors")
     return np.array([_frame(sight) for sight in vectors / length])
 
 
-def _drawn(count: Integral, seed: int) -> np.ndarray:
+def _random(count: Integral, seed: int) -> np.ndarray:
     if isinstance(count, bool) or count < 1:
-        raise SnapshotError(f"{count!r} random directions; expected at least 1")
+        raise SnapshotError(f"{count!r} random directions; expected directions >= 1")
     return np.random.default_rng(seed).normal(size=(int(count), 3))
 
 
@@ -81,7 +81,7 @@ def _vectors(directions: ArrayLike) -> np.ndarray:
         vectors = np.asarray(directions, dtype=float)
     except (TypeError, ValueError) as error:
         raise SnapshotError(
-            f"directions {directions!r}; expected vectors, shape (M, 3), or how many to draw"
+            f"directions {directions!r}; expected vectors of shape (M, 3), or a number of random ones"
         ) from error
     if vectors.ndim != 2 or vectors.shape[1] != 3 or not len(vectors) or not np.isfinite(vectors).all():
         raise SnapshotError(f"directions of shape {vectors.shape}; expected finite vectors, shape (M, 3)")
@@ -89,7 +89,7 @@ def _vectors(directions: ArrayLike) -> np.ndarray:
 
 
 def _frame(sight: np.ndarray) -> np.ndarray:
-    """Right-handed frame with `sight` last; exact if `sight` is an axis."""
+    """Return the right-handed frame with `sight` last; exact if `sight` is an axis."""
     up = np.eye(3)[2] if np.hypot(*sight[:2]) > 1e-9 else np.eye(3)[1]
     up = up - (up @ sight) * sight
     up /= np.linalg.norm(up)

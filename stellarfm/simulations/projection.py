@@ -1,4 +1,4 @@
-"""Snapshot to MapSet: maps of the gas around every star from every side, in one pass over the gas."""
+"""Projection of a snapshot: maps of the gas around every star along every line of sight, in one pass over the gas."""
 
 from __future__ import annotations
 
@@ -41,62 +41,77 @@ def project(
     cell_size: bool = True,
     threads: int | None = None,
 ) -> MapSet:
-    """Maps of the gas in a cuboid around each star: column density, mean velocity, velocity dispersion.
+    """Return maps of the gas around each star: column density, mean velocity and velocity dispersion.
 
     Mass is conserved: cells are cut exactly at the borders of pixels and of the window, whatever the line of sight;
-    particles are spread by the integral of their kernel over each pixel. The mathematics is in the user guide.
+    particles are spread by the integral of their kernel over each pixel. The user guide describes the mathematics.
 
     Parameters
     ----------
     snapshot : Snapshot
-        With gas.
+        Snapshot with gas.
     positions : Quantity, optional
-        Centres of windows, shape (K, 3), instead of the stars: numbered from 1, without a mass.
+        Centers of windows, shape (K, 3), in place of the stars; they are numbered from 1 and have no mass.
     width, depth : Quantity or str
-        Side of a window on the sky, and its length along the line of sight (that of the side if not given).
+        Side of a window on the sky, and its length along the line of sight (default: `width`).
     pixels : int
-        Along a side.
+        Number of pixels along a side.
     axes : str
-        Lines of sight, some of ``"xyz"``. A map's first index runs along the first of the two remaining axes.
+        Lines of sight along box axes, letters out of ``"xyz"``. A map's first index runs along the first of the two
+        remaining axes.
     directions : array_like or int, optional
-        Lines of sight instead of axes: vectors, shape (M, 3), in the sense in which velocities are positive (away from
-        the observer); or how many are drawn at random. All stars are seen from the same ones. Box z is up: see
+        Lines of sight in place of `axes`, the same for all stars: vectors of shape (M, 3) that point away from the
+        observer (the sense of positive velocities), or the number of random ones. Box z is up, see
         `stellarfm.simulations.lines_of_sight.direction_frames`.
     seed : int
-        Of the random directions.
+        Seed of the random directions.
     snap : bool
-        Put the pixels on a grid over the box, with the star in cell ``pixels // 2``, instead of the star at the exact
-        centre; see `stellarfm.simulations.windows.snapped`.
+        Whether pixels lie on a grid over the box, with the star in cell ``pixels // 2``, and not around the star as
+        exact center; see `stellarfm.simulations.windows.snapped`.
     thermal : bool
-        Add the thermal velocity dispersion of the gas in quadrature.
+        Whether the thermal velocity dispersion of the gas is added in quadrature.
     cell_size : bool
-        Also map the mass-weighted size of the cells or kernels.
+        Whether the mass-weighted size of cells or kernels is mapped too.
     threads : int, optional
-        As many as there are cores by default; results do not depend on it.
+        Number of threads; all cores by default. Results do not depend on it.
 
     Returns
     -------
     MapSet
-        All lines of sight of the first star, then of the next; float32. Velocities are in the frame of the box. NaN is
-        where there is no gas, and where the line of sight leaves a box that is not periodic. The table has the columns
-        of the stars and ``simulation``, ``snapshot``, ``time``, ``axis`` (a letter, or the number of the direction),
-        ``los_x``, ``los_y``, ``los_z`` (the direction) and ``coverage`` (fraction of the window inside the box).
+        Windows in float32: all lines of sight of the first star, then of the next. Velocities are in the frame of the
+        box. Pixels are NaN without gas and where the line of sight leaves a box that is not periodic. The table has the
+        columns of the stars and ``simulation``, ``snapshot``, ``time``, ``axis`` (a letter, or the number of the
+        direction), ``los_x``, ``los_y``, ``los_z`` (the direction) and ``coverage`` (fraction of the window inside the
+        box).
 
     Raises
     ------
     SnapshotError
-        If there is no gas, no star, a star outside the box, a window larger than a periodic box, or an option makes no
-        sense.
+        If there is no gas, no star, a star outside the box, a window larger than a periodic box, or an invalid option.
     UnitsError
         If a length has no unit or a wrong one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.simulations import GasBlock, InMemoryGas, Snapshot, project
+    >>> block = GasBlock(np.full((1, 3), 0.5), size=[1.0], mass=[100.0], velocity=[[0.0, 0.0, 2.0]])
+    >>> stars = QTable({"star": [1], "x": [0.5] * u.pc, "y": [0.5] * u.pc, "z": [0.5] * u.pc})
+    >>> snapshot = Snapshot(stars=stars, gas=InMemoryGas(block), lower=[0, 0, 0] * u.pc, upper=[1, 1, 1] * u.pc)
+    >>> maps = project(snapshot, width="0.5 pc", pixels=8, axes="z")
+    >>> maps.column_density.shape, float(maps.velocity[0, 4, 4].value)
+    ((1, 8, 8), 2.0)
     """
     if snapshot.gas is None:
-        raise SnapshotError(f"{_name(snapshot)} holds no gas; there is nothing to project")
+        raise SnapshotError(f"{_name(snapshot)} contains no gas; there is nothing to project")
     stars = _stars(snapshot) if positions is None else _numbered(positions)
     frames = axis_frames(axes) if directions is None else direction_frames(directions, seed=seed)
     labels = list(axes) if directions is None else [str(i) for i in range(len(frames))]
     _check_velocities(snapshot, axes if directions is None else "xyz")
-    box = _box(snapshot)
+    period = np.where(snapshot.periodic, snapshot.extent.value, 0.0)
+    box = Box(snapshot.lower.value, snapshot.upper.value, period)
     windows = _windows(stars, frames, width, depth, pixels)
     check(windows, box, list(stars["star"]))
     windows = snapped(windows, box) if snap else windows
@@ -104,6 +119,7 @@ def project(
         sums = gather(snapshot.gas, windows, box, thermal=thermal, sizes=cell_size, pool=pool)
     missing, coverage = visible(windows, box)
     maps = maps_of(sums, windows, mass_per_hydrogen=snapshot.mass_per_hydrogen, missing=missing)
+    facts = snapshot.provenance | {"projected by": f"stellarfm {__version__}", "thermal": "yes" if thermal else "no"}
     if not cell_size:
         maps.pop("cell_size", None)
     return MapSet(
@@ -114,7 +130,7 @@ def project(
         mass_per_hydrogen=snapshot.mass_per_hydrogen,
         label_kind=snapshot.label_kind if positions is None else None,
         simulation=snapshot.simulation,
-        provenance=_provenance(snapshot, thermal),
+        provenance="; ".join(f"{name}: {value}" for name, value in facts.items()),
     )
 
 
@@ -123,22 +139,24 @@ def _name(snapshot: Snapshot) -> str:
 
 
 def _check_velocities(snapshot: Snapshot, axes: str) -> None:
-    """Refuse lines of sight along which the velocity is unknown."""
+    """Raise an error for lines of sight along which the velocity is unknown."""
     known = "xyz" if snapshot.gas is None else snapshot.gas.velocity_axes
     if not set(axes) <= set(known):
-        raise SnapshotError(f"{_name(snapshot)} holds the velocity along {known} only; project it with axes '{known}'")
+        raise SnapshotError(f"{_name(snapshot)} contains velocities along {known} only; pass axes='{known}'")
 
 
 def _stars(snapshot: Snapshot) -> QTable:
-    """The stars with a mass, where there are masses."""
+    """Return the stars with a positive mass, or all if the snapshot has no masses."""
     stars = snapshot.stars
     if not len(stars):
-        raise SnapshotError(f"{_name(snapshot)} holds no stars; give the centres of the windows as positions")
+        raise SnapshotError(f"{_name(snapshot)} contains no stars; give the centers of the windows as positions=")
     if snapshot.label_kind is None:
         return stars
     massive = stars["mass"].value > 0
     if not massive.any():
-        raise SnapshotError(f"{_name(snapshot)}: none of its {len(stars)} stars has a mass; give positions instead")
+        raise SnapshotError(
+            f"{_name(snapshot)}: none of its {len(stars)} stars has a positive mass; give positions= instead"
+        )
     if not massive.all():
         without = ", ".join(str(star) for star in stars["star"][~massive])
         logger.warning("%s: stars without a positive mass are left out: %s", _name(snapshot), without)
@@ -146,39 +164,34 @@ def _stars(snapshot: Snapshot) -> QTable:
 
 
 def _numbered(positions: u.Quantity) -> QTable:
-    """A table of centres, numbered from 1."""
+    """Return a table of centers, numbered from 1."""
     positions = require_unit(positions, u.pc, "positions")
     if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions) or not np.isfinite(positions.value).all():
         raise SnapshotError(f"positions of shape {positions.shape}; expected finite lengths, shape (K, 3)")
     return QTable({"star": np.arange(1, len(positions) + 1), **dict(zip("xyz", positions.T, strict=True))})
 
 
-def _box(snapshot: Snapshot) -> Box:
-    extent = snapshot.extent.value
-    return Box(snapshot.lower.value, snapshot.upper.value, np.where(snapshot.periodic, extent, 0.0))
-
-
 def _windows(
     stars: QTable, frames: np.ndarray, width: u.Quantity | str, depth: u.Quantity | str | None, pixels: int
 ) -> Windows:
     if not isinstance(pixels, Integral) or isinstance(pixels, bool) or pixels < 1:
-        raise SnapshotError(f"{pixels!r} pixels; expected a whole number of at least 1")
+        raise SnapshotError(f"pixels={pixels!r}; expected an integer >= 1")
     side = parse_length(width, what="width").value
     long = side if depth is None else parse_length(depth, what="depth").value
-    centre = np.stack([stars[axis].value for axis in "xyz"], axis=1).astype(float)
-    return Windows(centre, frames, side, long, int(pixels))
+    center = np.stack([stars[axis].value for axis in "xyz"], axis=1).astype(float)
+    return Windows(center, frames, side, long, int(pixels))
 
 
 def _threads(threads: int | None) -> int:
     if threads is None:
         return available_cores()
     if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
-        raise SnapshotError(f"{threads!r} threads; expected a whole number of at least 1")
+        raise SnapshotError(f"threads={threads!r}; expected an integer >= 1")
     return int(threads)
 
 
 def _table(snapshot: Snapshot, stars: QTable, frames: np.ndarray, labels: list[str], coverage: np.ndarray) -> QTable:
-    """One row a window: all lines of sight of the first star, then of the next."""
+    """Return one row per window: all lines of sight of the first star, then of the next."""
     table = stars[np.repeat(np.arange(len(stars)), len(frames))]
     n = len(table)
     table["simulation"] = np.full(n, snapshot.simulation)
@@ -189,8 +202,3 @@ def _table(snapshot: Snapshot, stars: QTable, frames: np.ndarray, labels: list[s
         table[f"los_{axis}"] = np.tile(frames[:, 2, k], len(stars))
     table["coverage"] = coverage.ravel()
     return table
-
-
-def _provenance(snapshot: Snapshot, thermal: bool) -> str:
-    facts = snapshot.provenance | {"projected by": f"stellarfm {__version__}", "thermal": "yes" if thermal else "no"}
-    return "; ".join(f"{name}: {value}" for name, value in facts.items())

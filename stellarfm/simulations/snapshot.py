@@ -1,7 +1,8 @@
-"""Snapshot: the stars and the gas of a simulation at one time; what every reader of simulations returns."""
+"""Snapshot: stars and gas of a simulation at one time, the result of every reader of simulations."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from stellarfm.maps.units import MASS_PER_HYDROGEN, require_unit
 from stellarfm.simulations.gas import GasSource, check_kind
 
 __all__ = ["STAR_COLUMNS", "Snapshot"]
+
+logger = logging.getLogger("stellarfm")
 
 LABEL_KINDS = ("sink", "star", None)
 
@@ -36,32 +39,42 @@ class Snapshot:
     Attributes
     ----------
     stars : QTable
-        One row a star, perhaps none: ``star`` (its number or name within the run), ``x``, ``y``, ``z`` (pc), and where
-        known ``mass`` (solMass), ``vx``, ``vy``, ``vz`` (km/s), ``age`` (Myr), ``accretion_rate`` (solMass/yr). Other
-        columns are kept.
+        Table of the stars, one row each, possibly empty: ``star`` (number or name within the run), ``x``, ``y``, ``z``
+        (pc), and where known ``mass`` (solMass), ``vx``, ``vy``, ``vz`` (km/s), ``age`` (Myr), ``accretion_rate``
+        (solMass/yr). Other columns are kept.
     gas : GasSource or None
-        None if the file holds no gas: it can be listed but not projected.
+        Gas; None if the file contains none, so that the snapshot can be listed but not projected.
     lower, upper : Quantity
         Corners of the box, pc, shape (3,).
     periodic : tuple of bool
-        Whether the box repeats itself along x, y, z.
+        Periodicity of the box along x, y, z.
     time : Quantity
-        Since the start of the run, Myr; NaN is unknown.
+        Time since the start of the run, Myr; NaN if unknown.
     label_kind : {"sink", "star", None}
-        What ``mass`` means: all that was accreted, the star alone, or nothing known.
+        Meaning of ``mass``: all accreted mass, the star alone, or unknown.
     mass_per_hydrogen : float
-        Gas mass per hydrogen nucleus, hydrogen masses.
+        Gas mass per hydrogen nucleus, in hydrogen masses.
     simulation : str
         Name of the run.
     snapshot : int or str
         Number or name of the output.
     provenance : dict
-        ``code``, ``reader``, ``version``, hashes of the files: whatever says where this comes from.
+        Origin of the data: ``code``, ``reader``, ``version``, hashes of the files.
 
     Raises
     ------
     SnapshotError, UnitsError
-        If units, shapes or the table do not fit.
+        If units, shapes or the table of stars are invalid.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm import Snapshot
+    >>> stars = QTable({"star": [1], "x": [0.5] * u.pc, "y": [0.5] * u.pc, "z": [0.5] * u.pc})
+    >>> snapshot = Snapshot(stars=stars, gas=None, lower=[0, 0, 0] * u.pc, upper=[1, 1, 1] * u.pc)
+    >>> snapshot.extent
+    <Quantity [1., 1., 1.] pc>
     """
 
     stars: QTable
@@ -81,14 +94,16 @@ class Snapshot:
     )
 
     def __post_init__(self) -> None:
-        """Check and convert everything."""
+        """Check all fields and convert quantities to the documented units."""
         for name, unit in {"lower": u.pc, "upper": u.pc, "time": u.Myr}.items():
             object.__setattr__(self, name, require_unit(getattr(self, name), unit, name))
         self._check_box()
         if self.gas is not None:
             check_kind(self.gas.kind)
         if not self.mass_per_hydrogen > 0:
-            raise SnapshotError(f"mass per hydrogen {self.mass_per_hydrogen}; expected hydrogen masses, like 1.4")
+            raise SnapshotError(
+                f"mass_per_hydrogen is {self.mass_per_hydrogen}; expected hydrogen masses > 0, for example 1.4"
+            )
         object.__setattr__(self, "stars", self._checked_stars())
 
     def _check_box(self) -> None:
@@ -110,8 +125,15 @@ class Snapshot:
         for name, unit in STAR_COLUMNS.items():
             if unit is not None and name in stars.colnames:
                 stars[name] = require_unit(stars[name], unit, f"column {name!r} of the stars")
-        if len(set(stars["star"])) < len(stars):
-            raise SnapshotError("two stars have one number; expected a number or name each, unique in the snapshot")
+        if repeated := len(stars) - len(set(stars["star"])):
+            logger.warning(
+                "%s, snapshot %s: %d of %d stars have the number of another one; all stars of one number are treated "
+                "as one star when stars are split or counted",
+                self.simulation or "unnamed simulation",
+                self.snapshot,
+                repeated,
+                len(stars),
+            )
         return stars
 
     @property

@@ -1,4 +1,4 @@
-"""Windows around stars in a box: where they lie, what part of the gas they need, what of them the box holds."""
+"""Windows around stars: their positions, the regions of gas they cover, and the fraction inside the box."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 class Box(NamedTuple):
-    """The box of a snapshot in pc, each of shape (3,); `period` is 0 along axes that do not repeat."""
+    """Box of a snapshot: arrays of shape (3,), pc; `period` is 0 along axes that are not periodic."""
 
     lower: np.ndarray
     upper: np.ndarray
@@ -27,21 +27,21 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """One cuboid a star and line of sight: K stars, M frames, all of one size.
+    """Cuboids of one size, one per star and line of sight: K stars, M frames.
 
     Attributes
     ----------
-    centre : ndarray
-        pc, shape (K, 3).
+    center : ndarray
+        Centers, pc, shape (K, 3).
     frames : ndarray
-        Shape (M, 3, 3), see `stellarfm.simulations.lines_of_sight`.
+        Frames of the lines of sight, shape (M, 3, 3), see `stellarfm.simulations.lines_of_sight`.
     width, depth : float
-        On the sky and along the line of sight, pc.
+        Extent on the sky and along the line of sight, pc.
     pixels : int
-        Pixels along either side of a map.
+        Number of pixels along either side of a map.
     """
 
-    centre: np.ndarray
+    center: np.ndarray
     frames: np.ndarray
     width: float
     depth: float
@@ -59,32 +59,32 @@ class Windows:
 
     @property
     def reach(self) -> np.ndarray:
-        """How far from its star a window of any of the frames reaches along the axes of the box, pc, shape (3,)."""
+        """Largest extent of a window from its star along the axes of the box, over all frames, pc, shape (3,)."""
         return np.max(np.einsum("mij,i->mj", np.abs(self.frames), self.half), axis=0)
 
     def regions(self, box: Box) -> list[Region]:
-        """The parts of the box that the windows need, cut at periodic borders."""
+        """Return the parts of the box that the windows cover, split at periodic borders."""
         return [
             Region(np.array([low for low, _ in sides]), np.array([high for _, high in sides]))
-            for centre in self.centre
-            for sides in product(*(list(_intervals(*axis)) for axis in zip(centre, self.reach, *box, strict=True)))
+            for center in self.center
+            for sides in product(*(list(_intervals(*axis)) for axis in zip(center, self.reach, *box, strict=True)))
         ]
 
 
 def check(windows: Windows, box: Box, names: Sequence) -> None:
-    """Refuse stars outside the box, and windows that would hold gas of a periodic box twice.
+    """Raise an error if stars lie outside the box, or windows would contain gas of a periodic box twice.
 
     Raises
     ------
     SnapshotError
-        Naming the star, or the axis.
+        If a star lies outside the box, or a window is larger than one period.
     """
-    outside = np.any((windows.centre < box.lower) | (windows.centre > box.upper), axis=1)
+    outside = np.any((windows.center < box.lower) | (windows.center > box.upper), axis=1)
     if outside.any():
         first = int(np.argmax(outside))
         raise SnapshotError(
             f"{outside.sum()} of {len(names)} positions lie outside the box from {box.lower} to {box.upper} pc: "
-            f"{names[first]} is at {windows.centre[first]} pc; check their unit and origin"
+            f"{names[first]} is at {windows.center[first]} pc; check their unit and origin"
         )
     for axis, reach, period in zip("xyz", windows.reach, box.period, strict=True):
         if period and 2 * reach > period * (1 + _ROUNDING):
@@ -94,25 +94,25 @@ def check(windows: Windows, box: Box, names: Sequence) -> None:
             )
 
 
-def _intervals(centre: float, reach: float, lower: float, upper: float, period: float) -> Iterator[tuple[float, float]]:
-    """The parts of [centre - reach, centre + reach] along one axis, each inside the box."""
+def _intervals(center: float, reach: float, lower: float, upper: float, period: float) -> Iterator[tuple[float, float]]:
+    """Yield the parts of [center - reach, center + reach] along one axis, each inside the box."""
     for shift in (-period, 0.0, period) if period else (0.0,):
-        low, high = max(lower, centre - reach + shift), min(upper, centre + reach + shift)
+        low, high = max(lower, center - reach + shift), min(upper, center + reach + shift)
         if low < high:
             yield low, high
 
 
 def snapped(windows: Windows, box: Box) -> Windows:
-    """Windows whose pixels and depth are cells of a grid over the box.
+    """Return windows whose pixels and depth are cells of a grid over the box.
 
-    The grid has as many cells along a side of the box as come nearest to the pixel asked for. A star in cell c gets the
-    cells c - n // 2 ... of n pixels, along the line of sight too, where n is rounded to whole cells, odd if the number
-    of pixels is odd.
+    The number of cells along a side of the box is the one that comes nearest to the given pixel. A star in cell c gets
+    the cells c - n // 2 ... of n pixels, along the line of sight too, where n is rounded to whole cells, odd if the
+    number of pixels is odd.
 
     Raises
     ------
     SnapshotError
-        If the box is no cube, or a line of sight is not along an axis.
+        If the box is not a cube, or a line of sight is not along an axis.
     """
     side = box.upper - box.lower
     if not np.allclose(side, side[0], rtol=1e-6):
@@ -122,38 +122,38 @@ def snapped(windows: Windows, box: Box) -> Windows:
     odd = windows.pixels % 2
     pixel = side[0] / max(1, round(side[0] / windows.pixel))
     n_depth = max(2 - odd, odd + 2 * round((windows.depth / pixel - odd) / 2))
-    cell = np.floor((windows.centre - box.lower) / pixel)
-    centre = box.lower + pixel * (cell + odd / 2)
-    return replace(windows, centre=centre, width=pixel * windows.pixels, depth=pixel * n_depth)
+    cell = np.floor((windows.center - box.lower) / pixel)
+    center = box.lower + pixel * (cell + odd / 2)
+    return replace(windows, center=center, width=pixel * windows.pixels, depth=pixel * n_depth)
 
 
 def visible(windows: Windows, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """What of the windows a box that does not repeat itself holds.
+    """Return the parts of the windows that lie outside a box that is not periodic.
 
     Returns
     -------
     missing : ndarray
         Boolean, shape (K, M, pixels, pixels): True where the line of sight through a corner of the pixel misses the box
-        within the depth of the window. Such a pixel would hold part of a column only.
+        within the depth of the window: such a pixel would contain only part of a column.
     coverage : ndarray
-        Fraction of the window inside the box, averaged over the centres of its pixels, shape (K, M).
+        Fraction of the window inside the box, averaged over the centers of its pixels, shape (K, M).
     """
-    n_stars, n_frames, n = len(windows.centre), len(windows.frames), windows.pixels
+    n_stars, n_frames, n = len(windows.center), len(windows.frames), windows.pixels
     missing, coverage = np.zeros((n_stars, n_frames, n, n), dtype=bool), np.ones((n_stars, n_frames))
-    low, high = windows.centre - windows.reach < box.lower, windows.centre + windows.reach > box.upper
+    low, high = windows.center - windows.reach < box.lower, windows.center + windows.reach > box.upper
     for star in np.flatnonzero(np.any((low | high) & (box.period == 0), axis=1)):
         for i, frame in enumerate(windows.frames):
             borders = np.linspace(-0.5, 0.5, windows.pixels + 1) * windows.width
-            corners = _inside(windows.centre[star], frame, borders, windows.depth, box) > 0
+            corners = _inside(windows.center[star], frame, borders, windows.depth, box) > 0
             middles = (borders[1:] + borders[:-1]) / 2
             missing[star, i] = ~(corners[1:, 1:] & corners[1:, :-1] & corners[:-1, 1:] & corners[:-1, :-1])
-            coverage[star, i] = _inside(windows.centre[star], frame, middles, windows.depth, box).mean()
+            coverage[star, i] = _inside(windows.center[star], frame, middles, windows.depth, box).mean()
     return missing, coverage
 
 
-def _inside(centre: np.ndarray, frame: np.ndarray, offset: np.ndarray, depth: float, box: Box) -> np.ndarray:
-    """Fraction in the box of the lines of sight at all pairs of offsets from the centre, shape (n, n)."""
-    start = centre + offset[:, None, None] * frame[0] + offset[None, :, None] * frame[1]
+def _inside(center: np.ndarray, frame: np.ndarray, offset: np.ndarray, depth: float, box: Box) -> np.ndarray:
+    """Return the fraction inside the box of the lines of sight at all pairs of offsets from a center, (n, n)."""
+    start = center + offset[:, None, None] * frame[0] + offset[None, :, None] * frame[1]
     slack = _ROUNDING * depth
     first = np.full(start.shape[:2], -depth / 2)
     last = -first

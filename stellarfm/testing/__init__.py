@@ -1,15 +1,15 @@
-"""Conformance checks that plugin authors inherit: one class for each contract.
+"""Conformance checks for plugins: one test class per contract, to be inherited.
 
-A plugin's own tests need three lines::
+A plugin class enters; pytest reports what violates its contract. The tests of a plugin need three lines::
 
     from stellarfm.testing import DatasetConformance
 
     class TestGaussians(DatasetConformance):
         plugin = Gaussians
 
-pytest collects the checks; each says in its own words what a plugin got wrong. Override `options` where the defaults
-are costly, and the methods that make inputs where they do not suit the plugin. The classes use nothing of pytest
-but its ``tmp_path`` fixture.
+pytest collects the checks; the message of each states what is wrong. Override `options` where the defaults are costly,
+and the methods that make inputs where these do not suit the plugin. The classes use nothing of pytest but its
+``tmp_path`` fixture. Start with ``base.py``.
 """
 
 from stellarfm.testing.commands import CommandConformance

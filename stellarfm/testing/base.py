@@ -1,4 +1,4 @@
-"""What plugins of all groups have in common."""
+"""Checks common to plugins of all groups."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Conformance"]
 
 
 class Conformance:
-    """What all plugins have in common: a class that inherits its contract and lists its options.
+    """Checks of all plugins: a class that inherits its contract and lists its options.
 
     Attributes
     ----------
     plugin : type
-        The class under test; set it.
+        Class under test, to be set.
     options : dict
-        Options that `make` passes to it, for a small and quick instance.
+        Options for a small and fast instance.
     """
 
     contract: ClassVar[type]
@@ -27,19 +27,19 @@ class Conformance:
     options: ClassVar[dict[str, Any]] = {}
 
     def make(self, **changes: Any) -> Any:
-        """An instance with `options`, some of them changed."""
+        """Return an instance with `options`, some of them changed."""
         return self.plugin(**{**self.options, **changes})
 
     def test_fulfils_the_contract(self) -> None:
-        """The plugin is a class, inherits its contract and implements all of it."""
+        """Check that the plugin is a class that inherits its contract and implements all of it."""
         expected = f"stellarfm.contracts.{self.contract.__name__}"
-        assert inspect.isclass(self.plugin), f"{self.plugin!r} is no class; name a subclass of {expected}"
+        assert inspect.isclass(self.plugin), f"{self.plugin!r} is not a class; expected a subclass of {expected}"
         assert issubclass(self.plugin, self.contract), f"{self.plugin!r} does not inherit {expected}"
         missing = sorted(getattr(self.plugin, "__abstractmethods__", ()))
         assert not missing, f"{self.plugin!r} lacks {', '.join(missing)} of {expected}"
 
     def test_options_can_be_listed(self) -> None:
-        """The constructor takes keyword-only options, each with a default or an annotation, and nothing else."""
+        """Check that the constructor takes only keyword-only options, each with a default or an annotation."""
         keyword_only = registry.options(self.plugin)
         for name, parameter in inspect.signature(self.plugin).parameters.items():
             assert name in keyword_only, f"{parameter} of {self.plugin!r} is not keyword-only: it cannot be listed"

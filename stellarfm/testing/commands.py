@@ -1,4 +1,4 @@
-"""Conformance of commands."""
+"""Conformance checks of commands."""
 
 from __future__ import annotations
 
@@ -16,30 +16,37 @@ HEAVY = ("torch", "astropy", "lightning", "sklearn", "timm")
 
 
 class CommandConformance(Conformance):
-    """Checks of a `Command`: it explains itself, at once."""
+    """Checks of a `Command`: complete help, and nothing heavy imported to print it.
+
+    Examples
+    --------
+    >>> from stellarfm.testing import CommandConformance
+    >>> class TestCommand(CommandConformance):
+    ...     plugin = ...  # the class under test
+    """
 
     contract = Command
     heavy: ClassVar[tuple[str, ...]] = HEAVY
 
     def parser(self) -> argparse.ArgumentParser:
-        """A parser with the command's arguments."""
+        """Return a parser with the arguments of the command."""
         parser = argparse.ArgumentParser(prog="stellarfm command")
         self.make().add_arguments(parser)
         return parser
 
     def test_explains_itself(self) -> None:
-        """It has a description, and every option a help text."""
+        """Check that the command has a description, and every option a help text."""
         parser = self.parser()
         assert parser.description, "add_arguments() sets no parser.description"
         for action in _options(parser):
             assert action.help, f"the option {'/'.join(action.option_strings) or action.dest} has no help text"
 
     def test_names_no_default_run(self) -> None:
-        """The program calls `run` of the command; the parser leaves that name alone."""
+        """Check that the parser does not set ``run``, which the program sets to that of the command."""
         assert self.parser().get_default("run") is None, "add_arguments() sets `run`, which the program sets"
 
     def test_help_is_light(self) -> None:
-        """Importing it and adding its arguments loads no heavy library: they belong into `run`."""
+        """Check that importing the command and adding its arguments loads no heavy library: import these in `run`."""
         code = (
             f"import argparse, sys; from {self.plugin.__module__} import {self.plugin.__qualname__} as Command\n"
             "Command().add_arguments(argparse.ArgumentParser())\n"
@@ -50,7 +57,7 @@ class CommandConformance(Conformance):
 
 
 def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Options of a parser and of its sub-commands."""
+    """Return the options of a parser and of its sub-commands."""
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

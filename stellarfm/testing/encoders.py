@@ -1,4 +1,4 @@
-"""Conformance of encoders."""
+"""Conformance checks of encoders."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ __all__ = ["EncoderConformance", "check_features"]
 
 
 class EncoderConformance(Conformance):
-    """Checks of an `Encoder`.
+    """Checks of an `Encoder`: shapes, values, determinism, gradients, masks and state.
 
     Encoders of more than `max_parameters` parameters are built without memory (on torch's meta device), where only
     shapes can be checked.
+
+    Examples
+    --------
+    >>> from stellarfm.encoders.vit import DinoV2Tiny8
+    >>> from stellarfm.testing import EncoderConformance
+    >>> class TestTiny(EncoderConformance):
+    ...     plugin = DinoV2Tiny8
+    >>> TestTiny().test_shapes()
     """
 
     contract = Encoder
@@ -25,13 +33,13 @@ class EncoderConformance(Conformance):
     max_parameters: ClassVar[int] = 12_000_000
 
     def build(self, **changes: Any) -> Any:
-        """The encoder in evaluation mode, its weights drawn with seed 0."""
+        """Return the encoder in evaluation mode, its weights drawn with seed 0."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.make(**changes).eval()
 
     def build_real(self, **changes: Any) -> Any:
-        """The encoder with weights, or a skip if it is too large for a quick check."""
+        """Return the encoder with weights; skip the check if it is too large."""
         with torch.device("meta"):
             size = sum(p.numel() for p in self.build(**changes).parameters())
         if size > self.max_parameters:
@@ -39,17 +47,17 @@ class EncoderConformance(Conformance):
         return self.build(**changes)
 
     def images(self, encoder: Any, *, side: int = 4, count: int = 2) -> torch.Tensor:
-        """Random images of `side` patches a side."""
+        """Return random images of `side` x `side` patches."""
         pixels = side * encoder.patch_size
         generator = torch.Generator().manual_seed(1)
         return torch.rand(count, encoder.in_channels, pixels, pixels, generator=generator)
 
     def test_is_a_module(self) -> None:
-        """An encoder is a `torch.nn.Module`, so that it can be trained, moved and saved."""
-        assert issubclass(self.plugin, torch.nn.Module), f"{self.plugin!r} is no torch.nn.Module: inherit both"
+        """Check that the encoder is a `torch.nn.Module`, so that it can be trained, moved and saved."""
+        assert issubclass(self.plugin, torch.nn.Module), f"{self.plugin!r} is not a torch.nn.Module: inherit both"
 
-    def test_says_what_it_gives(self) -> None:
-        """`embed_dim`, `patch_size` and `in_channels` are positive integers."""
+    def test_dimensions_are_stated(self) -> None:
+        """Check that `embed_dim`, `patch_size` and `in_channels` are positive integers."""
         with torch.device("meta"):
             encoder = self.build()
         for name in ("embed_dim", "patch_size", "in_channels"):
@@ -58,7 +66,7 @@ class EncoderConformance(Conformance):
             assert value > 0, f"{name} is {value}, expected a positive number"
 
     def test_shapes(self) -> None:
-        """One vector an image and one a patch, for more than one side and more than one number of channels."""
+        """Check for one vector per image and per patch, for several sides and numbers of channels."""
         for channels in (3, 1):
             with torch.device("meta"):
                 encoder = self.build(in_channels=channels)
@@ -68,7 +76,7 @@ class EncoderConformance(Conformance):
                 check_features(features, encoder, count=2, side=side)
 
     def test_values_are_finite_and_keep_the_dtype(self) -> None:
-        """Features are finite, and of the dtype of weights and images."""
+        """Check that features are finite and of the dtype of weights and images."""
         encoder = self.build_real()
         for dtype in (torch.float32, torch.float64):
             with torch.no_grad():
@@ -78,7 +86,7 @@ class EncoderConformance(Conformance):
                 assert torch.isfinite(values).all(), f"{name} features are not finite"
 
     def test_eval_mode_is_deterministic(self) -> None:
-        """In evaluation mode features depend on the image alone: not on chance, nor on the rest of the batch."""
+        """Check that features in evaluation mode depend on the image alone: not on chance, nor on the batch."""
         encoder = self.build_real()
         images = self.images(encoder)
         before = images.clone()
@@ -91,13 +99,13 @@ class EncoderConformance(Conformance):
             assert torch.allclose(one[:1], three, atol=1e-4), f"{name} features depend on the rest of the batch"
 
     def test_same_seed_same_weights(self) -> None:
-        """Weights are drawn from torch's generator only, so that a seed fixes them."""
+        """Check that weights are drawn from torch's generator only, so that a seed fixes them."""
         first, second = self.build_real().state_dict(), self.build().state_dict()
         differ = [name for name in first if not torch.equal(first[name], second[name])]
         assert not differ, f"weights differ under the same torch.manual_seed: {', '.join(differ[:5])}"
 
     def test_patches_are_in_image_order(self) -> None:
-        """A change in the top right corner changes the top right patch more than the bottom left one."""
+        """Check that a change in the top right corner affects the top right patch more than the bottom left one."""
         encoder = self.build_real()
         images = self.images(encoder, count=1)
         changed = images.clone()
@@ -107,7 +115,7 @@ class EncoderConformance(Conformance):
         assert difference[0, -1] > difference[-1, 0], "patch features are not in (row, column) order"
 
     def test_gradients_reach_every_weight(self) -> None:
-        """Image and patch features together depend on every trainable weight."""
+        """Check that image and patch features together depend on every trainable weight."""
         encoder = self.build_real()
         images = self.images(encoder)
         mask = _corner_mask(4) if encoder.maskable else None
@@ -120,7 +128,7 @@ class EncoderConformance(Conformance):
                 assert torch.isfinite(parameter.grad).all(), f"the gradient of {name} is not finite"
 
     def test_masked_patches_are_hidden(self) -> None:
-        """Pixels under the mask have no influence; a mask as such has; without `maskable` it is refused."""
+        """Check that masked pixels have no influence but the mask has; unless `maskable`, it must be refused."""
         encoder = self.build_real()
         images, mask = self.images(encoder), _corner_mask(4)
         if not encoder.maskable:
@@ -138,7 +146,7 @@ class EncoderConformance(Conformance):
         assert not torch.allclose(bare, hidden, atol=1e-5), "the mask changes nothing"
 
     def test_state_is_complete(self) -> None:
-        """Another instance with the same options and state dictionary gives the same features."""
+        """Check that another instance with the same options and state dictionary gives the same features."""
         encoder = self.build_real()
         other = self.make().eval()
         other.load_state_dict(encoder.state_dict(), strict=True)
@@ -149,8 +157,20 @@ class EncoderConformance(Conformance):
 
 
 def check_features(features: Any, encoder: Any, *, count: int, side: int) -> None:
-    """Assert that features have the type and the shapes of the contract."""
-    assert isinstance(features, Features), f"encode() gave {type(features)}, expected stellarfm.contracts.Features"
+    """Assert that features have the type and the shapes of the contract.
+
+    Parameters
+    ----------
+    features : Features
+        Result of `Encoder.encode`.
+    encoder : Encoder
+        Encoder with the expected `embed_dim`.
+    count : int
+        Number of images.
+    side : int
+        Number of patches along a side.
+    """
+    assert isinstance(features, Features), f"encode() returned {type(features)}, expected stellarfm.contracts.Features"
     image, patches = (count, encoder.embed_dim), (count, side, side, encoder.embed_dim)
     assert tuple(features.image.shape) == image, f"image features are {tuple(features.image.shape)}, expected {image}"
     shape = tuple(features.patches.shape)
@@ -158,16 +178,14 @@ def check_features(features: Any, encoder: Any, *, count: int, side: int) -> Non
 
 
 def _corner_mask(side: int) -> torch.Tensor:
-    """A mask of two images that hides the patch in the top right corner."""
-    import torch
-
+    """Return a mask of two images that hides the patch in the top right corner."""
     mask = torch.zeros(2, side, side, dtype=torch.bool)
     mask[:, 0, -1] = True
     return mask
 
 
 def _raises(expected: type[Exception], call: Any, *args: Any, **options: Any) -> bool:
-    """Whether a call raises the exception."""
+    """Return whether a call raises the exception."""
     try:
         call(*args, **options)
     except expected:

@@ -1,4 +1,4 @@
-"""Checks of gas that is asked for by region."""
+"""Checks of gas that is read by region."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 __all__ = ["check_gas"]
 
-#: "About a million" elements of a block, with room for whole parts of a file.
+#: Largest number of elements of a block: four times `stellarfm.simulations.gas.BLOCK_SIZE`, for whole parts of a file.
 LARGEST_BLOCK = 4 * 2**20
 
 
 def check_gas(snapshot: Snapshot) -> None:
-    """Assert that every gas element comes exactly once, and that regions are respected.
+    """Assert that every gas element is yielded exactly once, and that regions are respected.
 
     Parameters
     ----------
     snapshot : Snapshot
-        With gas, small enough for memory.
+        Snapshot with gas, small enough for memory.
     """
     from stellarfm.simulations import Region
 
@@ -30,19 +30,19 @@ def check_gas(snapshot: Snapshot) -> None:
     middle = (lower + upper) / 2
     everything = _elements(snapshot, [Region(lower, upper)])
     assert everything, "the gas of the sample has no elements"
-    assert max(everything.values()) == 1, "some gas elements come twice"
+    assert max(everything.values()) == 1, "some gas elements are yielded twice"
     halves = [Region(lower, np.array([middle[0], *upper[1:]])), Region(np.array([middle[0], *lower[1:]]), upper)]
-    assert _elements(snapshot, halves) == everything, "two halves of the box do not give each element exactly once"
+    assert _elements(snapshot, halves) == everything, "two halves of the box do not yield each element exactly once"
     corner = Region(lower, lower + (upper - lower) / 5)
     part = _elements(snapshot, [corner, corner])
-    assert not part or max(part.values()) == 1, "an element that overlaps two regions comes twice"
+    assert not part or max(part.values()) == 1, "an element that overlaps two regions is yielded twice"
     lost = sum(_overlaps(element, corner, snapshot) for element in everything if element not in part)
-    assert not lost, f"{lost} elements that overlap a region do not come when it is asked for"
-    assert not _elements(snapshot, []), "elements come though no region is asked for"
+    assert not lost, f"{lost} elements that overlap a region are not yielded for it"
+    assert not _elements(snapshot, []), "elements are yielded without any region"
 
 
 def _elements(snapshot: Snapshot, regions: list[Region]) -> Counter[tuple[float, ...]]:
-    """How often each element comes: position, size, mass."""
+    """Return the number of times that each element (position, size, mass) is yielded."""
     found: Counter[tuple[float, ...]] = Counter()
     assert snapshot.gas is not None
     for block in snapshot.gas.blocks(regions):
@@ -54,7 +54,7 @@ def _elements(snapshot: Snapshot, regions: list[Region]) -> Counter[tuple[float,
 def _check_block(block: GasBlock, snapshot: Snapshot) -> None:
     from stellarfm.simulations import GasBlock
 
-    assert isinstance(block, GasBlock), f"blocks gave {block!r}, expected a GasBlock"
+    assert isinstance(block, GasBlock), f"blocks() yielded {block!r}, expected a GasBlock"
     assert len(block) <= LARGEST_BLOCK, f"a block of {len(block)} elements; expected about a million at most"
     slack = 1e-6 * snapshot.extent.value
     inside = (block.position >= snapshot.lower.value - slack) & (block.position <= snapshot.upper.value + slack)
@@ -62,7 +62,7 @@ def _check_block(block: GasBlock, snapshot: Snapshot) -> None:
 
 
 def _overlaps(element: tuple[float, ...], region: Region, snapshot: Snapshot) -> bool:
-    """Whether an element truly overlaps a region, across periodic borders too if it is a particle."""
+    """Return whether an element overlaps a region; that of a particle may be across a periodic border."""
     assert snapshot.gas is not None
     particles = snapshot.gas.kind == "particles"
     reach = element[3] if particles else element[3] / 2

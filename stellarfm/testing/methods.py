@@ -1,4 +1,4 @@
-"""Conformance of pretraining methods."""
+"""Conformance checks of pretraining methods."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ __all__ = ["MethodConformance"]
 
 
 class MethodConformance(Conformance):
-    """Checks of a `PretrainingMethod`, by really training a small encoder for a few steps.
+    """Checks of a `PretrainingMethod`, by training a small encoder for a few steps.
 
     Override `make_encoder` or `image_size` where the method needs something else.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining.methods.dinov2 import DinoV2
+    >>> from stellarfm.testing import MethodConformance
+    >>> class TestDinoV2(MethodConformance):
+    ...     plugin = DinoV2
+    >>> TestDinoV2().test_options_can_be_listed()
     """
 
     contract = PretrainingMethod
@@ -26,11 +34,11 @@ class MethodConformance(Conformance):
     total_steps: ClassVar[int] = 4
 
     def make_encoder(self) -> Any:
-        """A small encoder."""
+        """Return a small encoder."""
         return registry.create("encoders", "dinov2-vit-tiny8")
 
     def start(self) -> tuple[Any, torch.nn.Module, torch.Tensor]:
-        """A method, the module that it trains and a batch of random images; the same at each call."""
+        """Return a method, the module that it trains and a batch of random images; the same at each call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             encoder = self.make_encoder()
@@ -41,16 +49,16 @@ class MethodConformance(Conformance):
             return method, module, torch.rand(4, encoder.in_channels, self.image_size, self.image_size)
 
     def labels(self, method: Any, count: int) -> dict[str, torch.Tensor]:
-        """Labels of so many images, under the name by which `losses` takes them; nothing for a method without labels.
+        """Return labels of `count` images as keyword argument of `losses`; nothing for a method without labels.
 
-        Override it where random numbers in [0, 1) make no sense; their names are the method's `example_labels`.
+        Override it where random numbers in [0, 1) are not valid labels; their names are the method's `example_labels`.
         """
         if not method.labelled:
             return {}
         return {"labels": torch.rand(count, len(method.example_labels), generator=torch.Generator().manual_seed(1))}
 
     def train(self, method: Any, module: torch.nn.Module, images: torch.Tensor, steps: int) -> None:
-        """Optimise with AdamW as the training loop does, over the hooks of the method."""
+        """Optimize with AdamW as the training loop does, with the hooks of the method."""
         groups = [
             {"params": group["params"], "lr": 1e-3 * group["lr_scale"], "weight_decay": 0.0}
             for group in method.parameter_groups(module)
@@ -67,14 +75,14 @@ class MethodConformance(Conformance):
             method.after_step(module, step=step)
 
     def losses(self, method: Any, module: torch.nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Losses of step 0 on fixed views, all chance fixed."""
+        """Return the losses of step 0 on fixed views, with fixed random numbers."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             views = method.views(images, generator=torch.Generator().manual_seed(0))
             return method.losses(module, views, step=0, **self.labels(method, len(images)))
 
     def test_views_are_random_through_the_generator_only(self) -> None:
-        """The same generator state gives the same views; the images and the global generator are left alone."""
+        """Check that equal generator states give equal views; images and the global generator must not change."""
         method, _, images = self.start()
         before, state = images.clone(), torch.random.get_rng_state()
         first, same, other = (method.views(images, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
@@ -84,28 +92,28 @@ class MethodConformance(Conformance):
         assert not _equal(first, other), "views() do not depend on the generator"
 
     def test_losses_are_named_finite_scalars(self) -> None:
-        """``"loss"`` can be minimised; the others are scalars to be logged."""
+        """Check that ``"loss"`` can be minimized, and that the others are scalars to be logged."""
         losses = self.losses(*self.start())
-        assert "loss" in losses, f"losses() gave {', '.join(losses)}; 'loss' is the one to be minimised"
+        assert "loss" in losses, f"losses() returned {', '.join(losses)}; expected also 'loss', the one to be minimized"
         assert losses["loss"].requires_grad, "losses()['loss'] has no gradient"
         for name, value in losses.items():
             assert value.ndim == 0, f"loss {name!r} has shape {tuple(value.shape)}, expected a scalar"
             assert torch.isfinite(value), f"loss {name!r} is {value.item()}"
 
     def test_parameter_groups_cover_what_is_trained(self) -> None:
-        """Each parameter that needs a gradient is in exactly one group, with both factors."""
+        """Check that each parameter that needs a gradient is in exactly one group, with both factors."""
         method, module, _ = self.start()
         groups = method.parameter_groups(module)
         for group in groups:
             assert {"params", "lr_scale", "decay_scale"} <= group.keys(), f"a group has only {', '.join(group)}"
         grouped = [id(p) for group in groups for p in group["params"]]
         trained = {id(p) for p in module.parameters() if p.requires_grad}
-        assert trained, "build() gave a module without trainable parameters"
+        assert trained, "build() returned a module without trainable parameters"
         assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
         assert set(grouped) == trained, "the groups are not the parameters that need a gradient"
 
     def test_training_moves_finite_weights(self) -> None:
-        """A few steps change the trained weights and the exported encoder, and all stay finite."""
+        """Check that a few steps change the trained weights and the exported encoder, and that all stay finite."""
         method, module, images = self.start()
         before = {name: p.detach().clone() for name, p in module.named_parameters()}
         exported = [p.detach().clone() for p in method.encoder(module).parameters()]
@@ -118,7 +126,7 @@ class MethodConformance(Conformance):
         assert torch.isfinite(self.losses(method, module, images)["loss"]), "the loss after training is not finite"
 
     def test_state_is_in_the_module(self) -> None:
-        """A fresh method and module with the state dictionary of a trained one give the same losses."""
+        """Check that a new method and module with the state dictionary of a trained one give the same losses."""
         method, module, images = self.start()
         self.train(method, module, images, 2)
         fresh_method, fresh, _ = self.start()
@@ -129,27 +137,25 @@ class MethodConformance(Conformance):
             assert torch.allclose(value, again[name]), f"loss {name!r} depends on state outside the state dictionary"
 
     def test_method_holds_no_tensors(self) -> None:
-        """Tensors and modules live in what `build` returns, not in the method."""
+        """Check that tensors and modules are in the result of `build`, not in the method."""
         method, module, images = self.start()
         self.train(method, module, images, 1)
         held = [name for name, value in vars(method).items() if isinstance(value, (torch.Tensor, torch.nn.Module))]
         assert not held, f"the method holds {', '.join(held)}; keep it in the module"
 
     def test_exports_an_encoder(self) -> None:
-        """The exported encoder is an `Encoder` with the dimensions of the one that was given."""
+        """Check that the exported encoder is an `Encoder` with the dimensions of the given one."""
         method, module, images = self.start()
         encoder: Any = method.encoder(module)
         given = self.make_encoder()
-        assert isinstance(encoder, Encoder), f"encoder() gave {type(encoder)}, expected an Encoder"
+        assert isinstance(encoder, Encoder), f"encoder() returned {type(encoder)}, expected an Encoder"
         with torch.no_grad():
             features = encoder.encode(images)
         check_features(features, given, count=len(images), side=self.image_size // given.patch_size)
 
 
 def _equal(one: Any, two: Any) -> bool:
-    """Whether two nested structures of tensors are equal."""
-    import torch
-
+    """Return whether two nested structures of tensors are equal."""
     if isinstance(one, torch.Tensor):
         return one.shape == two.shape and torch.equal(one, two)
     if hasattr(one, "__dict__"):

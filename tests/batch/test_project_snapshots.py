@@ -93,7 +93,9 @@ def test_a_killed_run_is_resumed_snapshot_by_snapshot(snapshots, tmp_path, count
         project_snapshots(snapshots, output=output, settings=SMALL, progress=kill)
     assert counted == ["run_0.h5", "run_1.h5"]
     assert not output.exists()
-    with pytest.raises(OutputExistsError, match=r"maps.h5.parts holds an unfinished run; go on with --resume"):
+    with pytest.raises(
+        OutputExistsError, match=r"maps.h5.parts contains an unfinished run; continue it with resume=True"
+    ):
         project_snapshots(snapshots, output=output, settings=SMALL)
     counted.clear()
     done = []
@@ -112,7 +114,7 @@ def unfinished(snapshots, tmp_path, make_snapshot):
     content = snapshots[2].read_bytes()
     snapshots[2].write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        ReaderError, match=r"1 of 3 snapshots failed.*run_2.h5: begins like HDF5 but breaks off.*--resume"
+        ReaderError, match=r"1 of 3 snapshots failed.*run_2.h5: begins like HDF5 but breaks off.*resume=True"
     ):
         project_snapshots(snapshots, output=tmp_path / "maps.h5", settings=SMALL)
     return snapshots
@@ -133,14 +135,14 @@ def test_other_settings_are_not_mixed_in(unfinished, tmp_path, monkeypatch):
     assert len(maps) == 6
 
 
-def test_what_was_broken_is_mended_and_resumed(unfinished, tmp_path, make_snapshot, counted):
+def test_fixed_snapshot_is_resumed(unfinished, tmp_path, make_snapshot, counted):
     write_snapshot(make_snapshot(number=2, seed=2), unfinished[2], overwrite=True)
     maps = project_snapshots(unfinished, output=tmp_path / "maps.h5", settings=SMALL, resume=True)
     assert counted == ["run_2.h5"]
     assert len(maps) == 12
 
 
-def test_a_snapshot_that_changed_is_projected_anew(unfinished, tmp_path, counted):
+def test_a_snapshot_that_changed_is_projected_again(unfinished, tmp_path, counted):
     os.utime(unfinished[1], (1, 1))
     project_snapshots(unfinished[:2], output=tmp_path / "maps.h5", settings=SMALL, resume=True)
     assert counted == ["run_1.h5"]
@@ -148,7 +150,7 @@ def test_a_snapshot_that_changed_is_projected_anew(unfinished, tmp_path, counted
 
 def test_one_snapshot_that_fails_leaves_nothing(snapshots, tmp_path):
     snapshots[1].write_bytes(b"nothing")
-    with pytest.raises(ReaderError, match=r"run_1.h5: no reader knows this file"):
+    with pytest.raises(ReaderError, match=r"run_1.h5: no reader recognizes this file"):
         project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=SMALL)
     assert not list(tmp_path.glob("maps*"))
 
@@ -187,7 +189,7 @@ def test_names_of_runs_are_doubted(snapshots, make_snapshot, tmp_path, caplog):
     (tmp_path / "other").mkdir()
     write_snapshot(make_snapshot(number=5), tmp_path / "other" / "run_5.h5")
     project_snapshots([snapshots[1], tmp_path / "other" / "run_5.h5"], output=tmp_path / "a.h5", settings=SMALL)
-    assert "snapshots in 2 directories call their run 'run'; if these are different runs" in caplog.text
+    assert "snapshots in 2 directories have a run named 'run'; if these are different runs" in caplog.text
     caplog.clear()
     write_snapshot(make_snapshot(number=1), tmp_path / "again.h5")
     project_snapshots([snapshots[1], tmp_path / "again.h5"], output=tmp_path / "b.h5", settings=SMALL)
@@ -204,7 +206,7 @@ def test_names_of_runs_are_doubted(snapshots, make_snapshot, tmp_path, caplog):
 
 
 def test_long_provenance_is_shortened(snapshots, tmp_path, monkeypatch):
-    monkeypatch.setattr(projecting, "LONGEST", 10)
+    monkeypatch.setattr(projecting, "LONGEST_PROVENANCE", 10)
     maps = project_snapshots(snapshots, output=tmp_path / "maps.h5", settings=SMALL)
     assert "code: made in a test" in maps.provenance
     assert "2 snapshots, sha256 of their provenance" in maps.provenance
@@ -221,7 +223,7 @@ class DyingPool(Executor):
 
 
 def test_a_worker_that_dies_is_said(snapshots, tmp_path):
-    with pytest.raises(ReaderError, match=r"a worker died \(a process was terminated\).*fewer workers and --resume"):
+    with pytest.raises(ReaderError, match=r"a worker died \(a process was terminated\).*fewer workers and resume=True"):
         project_snapshots(snapshots, output=tmp_path / "maps.h5", settings=SMALL, executor=DyingPool())
 
 
@@ -240,10 +242,14 @@ def test_wrong_input_is_found_before_anything_is_read(snapshots, tmp_path):
     [
         ({"width": "0.5"}, UnitsError, "width '0.5'"),
         ({"depth": "1 km/s"}, UnitsError, "depth '1 km/s'"),
-        ({"minimum_mass": "0.1"}, UnitsError, "minimum mass '0.1'"),
-        ({"minimum_mass": "0.1 pc"}, UnitsError, "minimum mass '0.1 pc'"),
-        ({"label_kind": "planet"}, SnapshotError, "mass kind 'planet'"),
-        ({"minimum_mass": "1 solMass", "positions": QTable()}, SnapshotError, "positions are taken as they are"),
+        ({"minimum_mass": "0.1"}, UnitsError, "minimum_mass is '0.1'"),
+        ({"minimum_mass": "0.1 pc"}, UnitsError, "minimum_mass is '0.1 pc'"),
+        ({"label_kind": "planet"}, SnapshotError, "label_kind is 'planet'"),
+        (
+            {"minimum_mass": "1 solMass", "positions": QTable()},
+            SnapshotError,
+            "minimum_mass and positions= exclude each other",
+        ),
     ],
 )
 def test_settings_are_checked_at_once(options, error, message):
@@ -255,14 +261,14 @@ def test_a_galaxy_is_no_cloud(make_snapshot, tmp_path):
     write_snapshot(make_snapshot(), tmp_path / "thin.h5")
     with h5py.File(tmp_path / "thin.h5", "a") as file:
         file["gas/mass"].attrs["unit"] = "1e-9 solMass"
-    with pytest.raises(SnapshotError, match=r"thin.h5: the median column density of .* check --width"):
+    with pytest.raises(SnapshotError, match=r"thin.h5: the median column density of .* check width="):
         project_snapshots([tmp_path / "thin.h5"], output=tmp_path / "maps.h5", settings=SMALL)
 
 
 def test_windows_finer_than_the_simulation_are_warned_of(snapshots, tmp_path, caplog):
     settings = ProjectionSettings(width="0.2 pc", pixels=8, axes="z")
     project_snapshots(snapshots[1:2], output=tmp_path / "maps.h5", settings=settings)
-    assert "run_1.h5: gas is resolved to 0.0833 pc only, windows are 0.2 pc wide; choose --width" in caplog.text
+    assert "run_1.h5: gas is resolved to 0.0833 pc only, windows are 0.2 pc wide; increase width=" in caplog.text
     caplog.clear()
     project_snapshots(snapshots[1:2], output=tmp_path / "wide.h5", settings=SMALL)
     assert not caplog.text

@@ -1,4 +1,4 @@
-"""Benchmarks are run rarely: each must at least still find all that it imports, and say what it is for."""
+"""Benchmarks are run rarely: each must at least be importable and have a docstring."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_finds_what_it_imports(name, monkeypatch):
+def test_a_script_can_be_imported(name, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(BENCHMARKS)
     before = set(sys.modules)

@@ -59,4 +59,4 @@ def test_bad_input_is_one_line_and_leaves_nothing(files, options, message, tmp_p
 
 def test_an_existing_output_is_kept(files, tmp_path, capsys):
     assert main(["benchmark", *files, "--encoder", "resnet18", "--output", str(tmp_path)]) == 1
-    assert "add --overwrite" in capsys.readouterr().err
+    assert "pass --overwrite" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_without_matplotlib_all_but_the_figure_is_written(small_field, model_dir
 def test_an_existing_folder_is_kept(small_field, model_directory, tmp_path, capsys):
     (tmp_path / "demo").mkdir()
     assert demo(model_directory, tmp_path / "demo") == 1
-    assert "add --overwrite" in capsys.readouterr().err
+    assert "pass --overwrite" in capsys.readouterr().err
 
 
 def test_a_failure_leaves_nothing(small_field, tmp_path, capsys):

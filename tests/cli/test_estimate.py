@@ -39,6 +39,19 @@ def test_a_field_with_its_own_stars(field_file, model_directory, tmp_path, capsy
     assert table.meta["INPUT1"] == "field.fits"
 
 
+def test_a_field_is_opened_at_most_three_times(field_file, model_directory, tmp_path, monkeypatch):
+    opened = []
+    from_file = fits.HDUList.fromfile.__func__
+
+    def fromfile(cls, fileobj, *args, **kwargs):
+        opened.append(str(getattr(fileobj, "name", fileobj)))
+        return from_file(cls, fileobj, *args, **kwargs)
+
+    monkeypatch.setattr(fits.HDUList, "fromfile", classmethod(fromfile))
+    assert estimate(field_file, "--model", model_directory, "--output", tmp_path / "masses.fits") == 0
+    assert 1 <= sum(field_file.name in name for name in opened) <= 3
+
+
 def test_two_runs_give_the_same_file(field_file, model_directory, tmp_path):
     outputs = [tmp_path / name / "masses.fits" for name in ("one", "other")]
     for output in outputs:
@@ -140,7 +153,7 @@ def test_missing_sources(field_file, model_directory, tmp_path, capsys):
 def test_unknown_distance(field_file, model_directory, tmp_path, capsys):
     with fits.open(field_file, mode="update") as hdus:
         del hdus[0].header["DISTANCE"]
-    check_refusal([field_file, "--model", model_directory], "--distance", tmp_path, capsys)
+    check_refusal([field_file, "--model", model_directory], "the distance is not known", tmp_path, capsys)
 
 
 def test_missing_model(field_file, tmp_path, capsys):

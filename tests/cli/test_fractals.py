@@ -9,7 +9,7 @@ from PIL import Image
 from stellarfm.cli.main import main
 from stellarfm.contracts import PretrainingDataset
 from stellarfm.fractals import FlameDataset, Genome, IFSDataset, sample_genome
-from stellarfm.fractals.export.generation import Job
+from stellarfm.fractals.export import GenerationTask
 from stellarfm.fractals.export.image_encoding import gzip_chunk
 
 
@@ -28,7 +28,7 @@ def test_png_directory(tmp_path, capsys):
     assert Genome.from_json(lines[2]) == dataset.render(2).genome
     assert json.loads((tmp_path / "images" / "dataset.json").read_text())["seed"] == 5
     captured = capsys.readouterr()
-    assert re.search(r"3 of \d+ candidates accepted \(\d+%\), \d+\.\d\d renders an image", captured.err)
+    assert re.search(r"3 of \d+ candidates accepted \(\d+%\), \d+\.\d\d renders per image", captured.err)
     assert captured.out == ""
 
 
@@ -107,8 +107,8 @@ def test_files_without_genomes(tmp_path, capsys, name, content, message):
 
 
 def test_values_beyond_0_and_1_are_kept_within_the_limits_of_the_dataset():
-    product = Job(Balanced(), gzip_chunk, shown=1)(0)
-    np.testing.assert_array_equal(product.pixels, np.array([[[0, 128], [191, 255]]]))
+    encoded = GenerationTask(Balanced(), gzip_chunk, shown=1)(0)
+    np.testing.assert_array_equal(encoded.pixels, np.array([[[0, 128], [191, 255]]]))
 
 
 class Balanced(PretrainingDataset):
@@ -173,11 +173,11 @@ def test_errors_leave_one_line_and_no_output(tmp_path, capsys, options, message)
 @pytest.mark.parametrize(
     ("name", "extra", "message"),
     [
-        ("images.jpg", (), ".jpg is no ending for 2 images"),
-        ("images.png", (), ".png is no ending for 2 images"),
-        ("images.jsonl", (), ".jsonl with --genomes-only"),
-        ("genomes", ("--genomes-only",), "ends in .jsonl"),
-        ("images.h5", ("--shard-size", 10), "choose a name without ending"),
+        ("images.jpg", (), "suffix .jpg does not fit 2 images"),
+        ("images.png", (), "suffix .png does not fit 2 images"),
+        ("images.jsonl", (), ".jsonl with "),
+        ("genomes", ("--genomes-only",), "ending in .jsonl"),
+        ("images.h5", ("--shard-size", 10), "use a name without a suffix"),
     ],
 )
 def test_unknown_endings(tmp_path, capsys, name, extra, message):

@@ -160,7 +160,7 @@ def test_command_that_two_packages_offer_is_one_line_and_1(distribution, capsys)
     for name in ("acme", "bolt"):
         distribution(name, commands={"acme.shout": "acme_shout:Shout"})
     assert main.main(["acme.shout", "hello"]) == 1
-    assert "'acme.shout' is offered by acme==1.0 and bolt==1.0; uninstall one" in capsys.readouterr().err
+    assert "'acme.shout' is provided by acme==1.0 and bolt==1.0; uninstall one" in capsys.readouterr().err
 
 
 def test_command_of_a_plugin_never_replaces_one_of_ours(distribution, capsys):
@@ -168,6 +168,73 @@ def test_command_of_a_plugin_never_replaces_one_of_ours(distribution, capsys):
     with pytest.raises(SystemExit, match="0"):
         main.main(["plugins", "--help"])
     assert "list of objects" in capsys.readouterr().out
+
+
+OPTIONS = {
+    "column_species": "--column-species",
+    "label_kind": "--mass-kind",
+    "reader": "--reader",
+    "resume": "--resume",
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("give column_species or label_kind", "give --column-species or --mass-kind"),
+        ("column_species='H2' is needed", "--column-species 'H2' is needed"),
+        ("column_species=H2", "--column-species H2"),
+        ("choose a reader= with it; pass resume=True.", "choose a --reader with it; pass --resume."),
+        ("give reader=, or `resume` or ``label_kind``", "give --reader, or --resume or --mass-kind"),
+        ("the reader can resume", "the reader can resume"),
+        ("my_column_species, column_species_2", "my_column_species, column_species_2"),
+        ("/data/label_kind.h5: label_kind.h5 a.label_kind", "/data/label_kind.h5: label_kind.h5 a.label_kind"),
+        (
+            "/label_kind/a label_kind/a 'label_kind' \"reader='a'\"",
+            "/label_kind/a label_kind/a 'label_kind' \"reader='a'\"",
+        ),
+        ("reader==3; --column-species", "reader==3; --column-species"),
+        ("it was label_kind.", "it was --mass-kind."),
+    ],
+)
+def test_messages_name_options_in_place_of_arguments(message, shown):
+    assert common.name_options(message, OPTIONS) == shown
+    assert common.name_options(message, {}) == message
+
+
+def test_option_names_come_from_the_parser():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("maps")
+    parser.add_argument("-o", "--output", "--out")
+    parser.add_argument("--mass-kind", dest="label_kind")
+    parser.add_argument("-k", type=int)
+    assert common.option_names(parser) == {"help": "--help", "output": "--output", "label_kind": "--mass-kind"}
+
+
+def test_errors_and_logs_of_a_command_name_its_options(distribution, capsys):
+    distribution("acme", commands={"acme.shout": "acme_shout:Shout"}, modules={"acme_shout": OPTION_COMMAND})
+    assert main.main(["acme.shout", "loudly"]) == 1
+    log, error = capsys.readouterr().err.splitlines()
+    assert log == "stellarfm: no --mass-kind was given"
+    assert error == "stellarfm: error: nothing to shout; give --word or --mass-kind"
+
+
+OPTION_COMMAND = """
+import logging
+from stellarfm.contracts import Command
+from stellarfm.exceptions import MapError
+
+
+class Shout(Command):
+    def add_arguments(self, parser):
+        loud = parser.add_subparsers().add_parser("loudly")
+        loud.add_argument("--word")
+        loud.add_argument("--mass-kind", dest="label_kind")
+
+    def run(self, args):
+        logging.getLogger("stellarfm").warning("no label_kind was given")
+        raise MapError("nothing to shout; give word= or label_kind")
+"""
 
 
 def test_say_is_silent_when_asked(capsys):

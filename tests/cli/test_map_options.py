@@ -8,7 +8,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from stellarfm.cli.map_options import add_field_options, read_field
-from stellarfm.exceptions import InputNotFoundError, MapError, UnitsError
+from stellarfm.exceptions import InputNotFoundError, MapError, PluginTypeError, ReaderError, UnitsError
 from stellarfm.maps import GasMaps, MapSet
 
 ONES = np.ones((9, 10))
@@ -39,7 +39,7 @@ def files(tmp_path):
 def read(*words):
     parser = argparse.ArgumentParser()
     add_field_options(parser)
-    return read_field(parser.parse_args(words))
+    return read_field(parser.parse_args(words)).maps
 
 
 def three(files):
@@ -55,7 +55,7 @@ def test_one_file(files):
 def test_three_files(files):
     maps = read(*three(files), "--column-unit", "cm-2", "--column-species", "X", "--abundance", "0.5")
     assert maps.column_density[0, 0].value == pytest.approx(4e22)
-    with pytest.raises(UnitsError, match="--column-unit cm-2 --column-species H2"):
+    with pytest.raises(UnitsError, match="column_unit='cm-2' and column_species='H2'"):
         read(*three(files))
 
 
@@ -67,7 +67,8 @@ def test_a_map_set(files):
     "option", [("--distance", "140 pc"), ("--column-unit", "cm-2"), ("--column-species", "H2"), ("--abundance", "1e-8")]
 )
 def test_options_that_a_map_set_would_ignore(files, option):
-    with pytest.raises(MapError, match=f"{option[0]} was given for .*leave it out"):
+    name = option[0].removeprefix("--").replace("-", "_")
+    with pytest.raises(PluginTypeError, match=f"m.h5: reader 'hdf5' has no option '{name}'; leave it out"):
         read(files["maps"], *option)
 
 
@@ -106,8 +107,21 @@ def test_a_spectral_cube_in_place_of_maps(cube):
 
 
 def test_options_of_a_cube_are_for_cubes(cube, files):
-    with pytest.raises(MapError, match="is a spectral cube: say --column-per-intensity; leave it out"):
+    with pytest.raises(PluginTypeError, match="has no option 'column_unit'; leave it out .*column_per_intensity"):
         read(str(cube), "--column-unit", "cm-2")
     for field in (files["field"], files["maps"]):
-        with pytest.raises(MapError, match=r"--noise was given for .* no spectral cube; leave it out"):
+        with pytest.raises(PluginTypeError, match=r"has no option 'noise'; leave it out"):
             read(str(field), "--noise", "1 K")
+    with pytest.raises(PluginTypeError, match=r"three files has no option 'noise'; leave it out"):
+        read(*three(files), "--noise", "1 K")
+
+
+def test_a_reader_and_its_options(files):
+    maps = read(files["field"], "--reader", "fits", "--reader-option", "distance=140 pc")
+    assert maps.distance == 140 * u.pc
+    with pytest.raises(ReaderError, match="not an HDF5 file"):
+        read(files["field"], "--reader", "hdf5")
+    with pytest.raises(PluginTypeError, match="reader 'fits' has no option 'colour'"):
+        read(files["field"], "--reader-option", "colour=red")
+    with pytest.raises(ReaderError, match="expected KEY=VALUE"):
+        read(files["field"], "--reader-option", "colour")

@@ -37,8 +37,8 @@ def test_any_setting_can_be_overridden(asked, tmp_path):
     more = ["--checkpoint-minutes", "5", "--tensorboard", "--encoder", "resnet18"]
     assert main(["pretrain", *options, *more, "--output", str(tmp_path / "run")]) == 0
     call = asked[0]
-    assert (call["encoder"], call["dataset"], call["tensorboard"]) == ("resnet18", None, True)
-    assert call["recipe"].plugins["dataset"] == "flames"
+    plugins = {"encoder": "resnet18", "dataset": "flames", "method": "dinov2"}
+    assert (call["recipe"].plugins, call["tensorboard"]) == (plugins, True)
     assert (call["recipe"].method["koleo_weight"], call["recipe"].render) == (0.3, "workers")
     assert call["recipe"].checkpoint_minutes == 5
 
@@ -74,8 +74,8 @@ def test_the_other_options_are_passed_on(asked, tmp_path):
     [
         (["--config", "nothing"], "neither a file nor a recipe"),
         (["--steps", "0"], "steps is 0; expected at least 1"),
-        (["--resume"], "holds no checkpoint to resume"),
-        (["--resume", "--overwrite"], "either --resume or --overwrite"),
+        (["--resume"], "contains no run to resume"),
+        (["--resume", "--overwrite"], "mutually exclusive"),
         (["--init", "nothing.safetensors"], "nothing.safetensors: no such file"),
         (["--devices", "0"], "devices is 0; expected at least 1"),
         (["--set", "koleo=3"], "setting 'koleo=3'; expected TABLE.KEY=VALUE"),
@@ -116,7 +116,7 @@ def test_without_maps_there_is_no_probe(asked, tmp_path):
     ("options", "message"),
     [
         (["--probe", "nothing.h5"], "nothing.h5: no such file"),
-        (["--probe", "MAPS", "--probe-steps", "0"], "probe steps are 0; expected at least 1"),
+        (["--probe", "MAPS", "--probe-steps", "0"], "every of a probe is 0; expected at least 1"),
         (["--probe", "MAPS"], "probe windows of 3 channels and 20 pixels do not fit"),
         (["--probe-steps", "5"], "--probe-steps needs --probe"),
     ],

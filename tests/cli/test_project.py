@@ -127,23 +127,23 @@ def test_finished_maps_are_no_snapshot(snapshots, tmp_path, capsys):
     assert project(snapshots[0], "--output", tmp_path / "maps.h5") == 0
     capsys.readouterr()
     assert project(tmp_path / "maps.h5", "--output", tmp_path / "again.h5") == 1
-    assert "holds finished maps, no snapshot" in line(capsys)
+    assert "contains finished maps, not a simulation snapshot" in line(capsys)
 
 
 def test_a_snapshot_is_no_field(snapshots, tmp_path, capsys):
     assert main(["estimate", str(snapshots[0]), "--output", str(tmp_path / "masses.fits")]) == 1
-    assert "make maps of it first: stellarfm project" in line(capsys)
+    assert "not maps; project it first (stellarfm project)" in line(capsys)
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("starforge/snapshot_500_stars.hdf5", "holds no gas"),
+        ("starforge/snapshot_500_stars.hdf5", "contains no gas"),
         ("starforge/snapshot_000_stars.hdf5", ""),
-        ("enzo/DD0010/moving7_0010", "no star; give the centres of the windows: --positions TABLE"),
+        ("enzo/DD0010/moving7_0010", "no star; give the centers of the windows as --positions"),
         ("simspin/SimSpin_example_IllustrisTNG.hdf5", ""),
-        ("../ramses/windows.h5", "holds finished maps"),
+        ("../ramses/windows.h5", "contains finished maps"),
         ("../observed/L1448/l1448_13co.fits", ""),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stellarfm.encoders.batch_norm import calibrate_batch_norms
-from stellarfm.encoders.shallow import ShallowResNet
+from stellarfm.encoders.resnet import ShallowResNet
 
 
 @pytest.fixture

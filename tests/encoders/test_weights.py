@@ -91,14 +91,14 @@ def test_not_finite(file):
 
 def test_truncated_file(file):
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ModelError, match="not a whole safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         load_weights(micro(), file)
 
 
 def test_pickles_are_never_opened(tmp_path):
     path = tmp_path / "evil.safetensors"
     torch.save(micro().state_dict(), path)
-    with pytest.raises(ModelError, match="not a whole safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         load_weights(micro(), path)
 
 

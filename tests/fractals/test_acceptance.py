@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from stellarfm.fractals import FlameMap, Genome, sample_genome
-from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Costs, contrast, coverage, stages, try_frame
-from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.acceptance import MINIMUM_CONTRAST, Costs, contrast, coverage, stages
+from stellarfm.fractals.candidate_search import try_frame
+from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome, render
 
 
 def quarter(x, y):
@@ -97,10 +98,10 @@ def test_refusing_early_is_cheap():
     assert trial.work < 0.03 * stages(size=336, points=1_000_000, threshold=0.8)[-1].work
 
 
-def test_without_colour_there_are_only_counts():
+def test_without_color_there_are_only_counts():
     program = compile_genome(sample_genome("flames", seed=0, index=0))
     full = try_frame(program, FIXED_WINDOW, size=32, points=15_000, threshold=0.0)
-    bare = try_frame(program, FIXED_WINDOW, size=32, points=15_000, threshold=0.0, colour=False)
+    bare = try_frame(program, FIXED_WINDOW, size=32, points=15_000, threshold=0.0, color=False)
     assert bare.histogram.shape == (32, 32, 1)
     np.testing.assert_array_equal(bare.histogram[..., 0], full.histogram[..., 0])
 
@@ -125,7 +126,7 @@ def test_costs_are_told_in_words():
     costs = Costs()
     costs.add(candidates=3, renders=1.5)
     costs.add(candidates=1, renders=1.1)
-    assert str(costs) == "2 of 4 candidates accepted (50%), 1.30 renders an image"
+    assert str(costs) == "2 of 4 candidates accepted (50%), 1.30 renders per image"
 
 
 @pytest.mark.parametrize("measure", [coverage, contrast])

@@ -7,8 +7,8 @@ import torch
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals import FlameDataset, FractalDBDataset
 from stellarfm.fractals.batch_search import render_images
-from stellarfm.fractals.export.generation import Job, produce
-from stellarfm.fractals.given import GenomeDataset
+from stellarfm.fractals.datasets import GenomeDataset
+from stellarfm.fractals.export.generation import GenerationTask, generate
 
 INDICES = [4, 0, 9]
 
@@ -65,7 +65,7 @@ def test_an_index_out_of_range():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_production_on_a_device_gives_the_same_files(monkeypatch, workers):
     monkeypatch.setattr("stellarfm.fractals.export.generation._check_device", lambda device: None)
-    job = Job(FlameDataset(size=16), bytes, shown=3)
-    found = list(produce(job, count=3, workers=workers, device="cpu:0"))
-    assert [product.genome for product in found] == [job(index).genome for index in range(3)]
-    assert [product.index for product in found] == [0, 1, 2]
+    job = GenerationTask(FlameDataset(size=16), bytes, shown=3)
+    found = list(generate(job, count=3, workers=workers, device="cpu:0"))
+    assert [encoded.genome for encoded in found] == [job(index).genome for index in range(3)]
+    assert [encoded.index for encoded in found] == [0, 1, 2]

@@ -8,6 +8,7 @@ from stellarfm.contracts import PretrainingDataset
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals import FlameDataset, FractalDataset, FractalDBDataset, Genome, IFSDataset
 from stellarfm.fractals.acceptance import Costs
+from stellarfm.fractals.candidate_search import try_candidate
 from stellarfm.fractals.tone_mapping import tone
 from stellarfm.pretraining.data import batch_indices, image_loader
 
@@ -70,8 +71,8 @@ def test_seeds_and_indices_give_different_images():
 def test_an_image_is_that_of_its_genome():
     dataset = FlameDataset(size=32, seed=9)
     item = dataset.render(2)
-    histogram = dataset.trial(Genome.from_json(item.genome.to_json())).histogram
-    np.testing.assert_array_equal(tone(histogram, channels=3, colour="moments", gamma=1.0), item.image)
+    histogram = try_candidate(dataset, dataset.compile(Genome.from_json(item.genome.to_json()))).histogram
+    np.testing.assert_array_equal(tone(histogram, channels=3, color="moments", gamma=1.0), item.image)
 
 
 def test_fewer_channels_are_the_first_ones():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stellarfm.fractals import FlameMap, Genome, Transform
-from stellarfm.fractals.rendering.cpu import COLOUR_LEVELS, FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering.chaos_game import COLOR_LEVELS
 
 SIZE = 48
 
@@ -31,11 +32,11 @@ def affine(numbers, x, y):
 #: Shares are multiples of 1 / 4096, as in the table of choices; unequal, so that groups of eight cannot hit them.
 GENOME = Genome(
     maps=(
-        FlameMap(affine=(0.5, 0.2, 0.4, -0.2, 0.5, 0.3), variations=(("swirl", 1.0),), probability=1800, colour=0.0),
-        FlameMap(affine=(0.6, -0.1, -0.4, 0.2, 0.5, 0.3), probability=1200, colour=0.2, post=(0, 1, 0.1, -1, 0, 0.2)),
-        FlameMap(affine=(0.9, 0.3, 0.2, -0.3, 0.6, -0.4), variations=(("bubble", 1.0),), probability=796, colour=0.7),
+        FlameMap(affine=(0.5, 0.2, 0.4, -0.2, 0.5, 0.3), variations=(("swirl", 1.0),), probability=1800, color=0.0),
+        FlameMap(affine=(0.6, -0.1, -0.4, 0.2, 0.5, 0.3), probability=1200, color=0.2, post=(0, 1, 0.1, -1, 0, 0.2)),
+        FlameMap(affine=(0.9, 0.3, 0.2, -0.3, 0.6, -0.4), variations=(("bubble", 1.0),), probability=796, color=0.7),
         FlameMap(
-            affine=(1.7, 0.1, -0.2, 0.1, 1.5, -0.3), variations=(("sinusoidal", 0.8),), probability=300, colour=1.0
+            affine=(1.7, 0.1, -0.2, 0.1, 1.5, -0.3), variations=(("sinusoidal", 0.8),), probability=300, color=1.0
         ),
     ),
     final=Transform(affine=(0.9, 0.1, 0.0, 0.0, 0.9, -0.1)),
@@ -47,28 +48,28 @@ MAPS = (
     lambda x, y: 0.8 * np.array(sinusoidal(*affine(GENOME.maps[3].affine, x, y))),
 )
 SHARES = np.array([m.probability for m in GENOME.maps]) / 4096
-COLOURS = np.array([m.colour for m in GENOME.maps])
+COLORS = np.array([m.color for m in GENOME.maps])
 
 
 def plain_chaos_game(*, n_walkers, steps):
     """Histogram like that of `render`."""
     generator = np.random.default_rng(0)
     x, y = generator.uniform(-1, 1, (2, n_walkers))
-    colour, histogram = np.full(n_walkers, 0.5), np.zeros((SIZE * SIZE, 3))
+    color, histogram = np.full(n_walkers, 0.5), np.zeros((SIZE * SIZE, 3))
     for step in range(40 + steps):
         choice = generator.choice(len(MAPS), n_walkers, p=SHARES)
         images = np.array([function(x, y) for function in MAPS])
         x, y = images[choice, :, np.arange(n_walkers)].T
-        colour = (colour + COLOURS[choice]) / 2
+        color = (color + COLORS[choice]) / 2
         if step >= 40:
-            draw(histogram, *affine(GENOME.final.affine, x, y), colour)
+            draw(histogram, *affine(GENOME.final.affine, x, y), color)
     return histogram.reshape(SIZE, SIZE, 3)
 
 
-def draw(histogram, x, y, colour):
+def draw(histogram, x, y, color):
     column, row = (np.floor((value + 1) * SIZE / 2).astype(int) for value in (x, y))
     inside = (column >= 0) & (column < SIZE) & (row >= 0) & (row < SIZE)
-    pixel, level = (row * SIZE + column)[inside], np.rint(colour[inside] * (COLOUR_LEVELS - 1))
+    pixel, level = (row * SIZE + column)[inside], np.rint(color[inside] * (COLOR_LEVELS - 1))
     for channel in range(3):
         histogram[:, channel] += np.bincount(pixel, level**channel, minlength=len(histogram))
 
@@ -101,11 +102,11 @@ def test_large_regions_agree(plain, ours):
     np.testing.assert_allclose(one.sum(), other.sum(), rtol=2e-3)
 
 
-def test_colours_agree(plain, ours):
+def test_colors_agree(plain, ours):
     one, other = (h.reshape(4, 12, 4, 12, 3).sum(axis=(1, 3)) for h in (plain, ours.sum(axis=0)))
     full = one[..., 0] > 2000
     for power in (1, 2):
-        mean, our_mean = (h[full][:, power] / h[full][:, 0] / (COLOUR_LEVELS - 1) ** power for h in (one, other))
+        mean, our_mean = (h[full][:, power] / h[full][:, 0] / (COLOR_LEVELS - 1) ** power for h in (one, other))
         np.testing.assert_allclose(our_mean, mean, atol=0.02)
 
 
@@ -114,7 +115,7 @@ def test_the_noise_is_that_of_poisson(points):
     """Groups share their maps; neither pixels nor larger blocks scatter more than those of independent points."""
     program, n_seeds = compile_genome(GENOME), 100
     counts = np.array(
-        [render(program, FIXED_WINDOW, size=64, points=points, seed=s, colour=False) for s in range(n_seeds)]
+        [render(program, FIXED_WINDOW, size=64, points=points, seed=s, color=False) for s in range(n_seeds)]
     )
     assert 0.9 < noise(counts, block=1, points=points) < 1.15
     assert noise(counts, block=16, points=points) < 2.5

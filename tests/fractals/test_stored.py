@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stellarfm.fractals import FlameDataset, FractalDBDataset
+from stellarfm.fractals.datasets import GenomeDataset, read_genomes
 from stellarfm.fractals.export.image_encoding import as_bytes
-from stellarfm.fractals.given import GenomeDataset, read_genomes
 
 GENOME = Path(__file__).parent / "stored" / "genome.json"
 
@@ -19,11 +19,11 @@ def digest(image):
 
 
 @pytest.mark.parametrize(
-    ("colour", "expected"),
+    ("color", "expected"),
     [("moments", "53ef0435f6f07758"), ("flame", "12dc8f771317b95c"), ("none", "5fdc090a1cfe9f1e")],
 )
-def test_a_stored_genome_is_rendered_to_the_stored_image(colour, expected):
-    image = GenomeDataset(genomes=read_genomes(GENOME), size=64, colour=colour).image(0)
+def test_a_stored_genome_is_rendered_to_the_stored_image(color, expected):
+    image = GenomeDataset(genomes=read_genomes(GENOME), size=64, colour=color).image(0)
     assert image.std() > 0.1
     assert digest(image) == expected
 

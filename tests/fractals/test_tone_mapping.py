@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from stellarfm.fractals import sample_genome
-from stellarfm.fractals.rendering.cpu import COLOUR_LEVELS, FIXED_WINDOW, compile_genome, render
-from stellarfm.fractals.tone_mapping import COLOURS, log_density, moments, needs_colour, smooth, tone
+from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome, render
+from stellarfm.fractals.rendering.chaos_game import COLOR_LEVELS
+from stellarfm.fractals.tone_mapping import COLORS, log_density, moments, needs_color, smooth, tone
 
 
 @pytest.fixture(scope="module")
@@ -13,32 +14,32 @@ def histogram():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_images_are_float32_in_the_unit_interval(histogram, colour, channels):
-    image = tone(histogram, channels=channels, colour=colour, gamma=1.0)
+@pytest.mark.parametrize("color", COLORS)
+def test_images_are_float32_in_the_unit_interval(histogram, color, channels):
+    image = tone(histogram, channels=channels, color=color, gamma=1.0)
     assert image.shape == (channels, 64, 64)
     assert image.dtype == np.float32
     assert image.min() >= 0
     assert image.max() <= 1
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_an_empty_histogram_makes_a_finite_image(colour):
-    assert np.isfinite(tone(np.zeros((16, 16, 3), np.int64), channels=3, colour=colour, gamma=1.0)).all()
+@pytest.mark.parametrize("color", COLORS)
+def test_an_empty_histogram_makes_a_finite_image(color):
+    assert np.isfinite(tone(np.zeros((16, 16, 3), np.int64), channels=3, color=color, gamma=1.0)).all()
 
 
 def test_the_three_moments_differ(histogram):
-    density, mean, deviation = tone(histogram, channels=3, colour="moments", gamma=1.0)
+    density, mean, deviation = tone(histogram, channels=3, color="moments", gamma=1.0)
     for one, other in [(density, mean), (mean, deviation), (density, deviation)]:
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.95
 
 
 def test_moments_of_full_pixels_are_those_of_their_points():
-    q = np.random.default_rng(0).integers(0, COLOUR_LEVELS, (4, 4, 20_000))
+    q = np.random.default_rng(0).integers(0, COLOR_LEVELS, (4, 4, 20_000))
     histogram = np.stack([np.full((4, 4), q.shape[-1]), q.sum(-1), (q**2).sum(-1)], axis=-1)
     mean, deviation = moments(histogram)
-    np.testing.assert_allclose(mean, (q / (COLOUR_LEVELS - 1)).mean(-1), atol=1e-3)
-    np.testing.assert_allclose(deviation, (q / (COLOUR_LEVELS - 1)).std(-1), atol=1e-3)
+    np.testing.assert_allclose(mean, (q / (COLOR_LEVELS - 1)).mean(-1), atol=1e-3)
+    np.testing.assert_allclose(deviation, (q / (COLOR_LEVELS - 1)).std(-1), atol=1e-3)
 
 
 def test_smoothing_leaves_full_pixels_and_a_uniform_image_alone():
@@ -54,21 +55,21 @@ def test_gamma_brightens():
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_batch_of_tensors_is_toned_like_its_images(histogram, colour, gamma):
+@pytest.mark.parametrize("color", COLORS)
+def test_a_batch_of_tensors_is_toned_like_its_images(histogram, color, gamma):
     batch = np.stack([histogram, histogram.transpose(1, 0, 2) * 3, np.zeros_like(histogram)])
-    found = tone(torch.from_numpy(batch), channels=3, colour=colour, gamma=gamma)
+    found = tone(torch.from_numpy(batch), channels=3, color=color, gamma=gamma)
     assert found.dtype == torch.float32
-    expected = [tone(image, channels=3, colour=colour, gamma=gamma) for image in batch]
+    expected = [tone(image, channels=3, color=color, gamma=gamma) for image in batch]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_what_needs_no_colour_is_the_same_without(histogram, colour, channels):
-    if not needs_colour(colour, channels=channels):
+@pytest.mark.parametrize("color", COLORS)
+def test_what_needs_no_color_is_the_same_without(histogram, color, channels):
+    if not needs_color(color, channels=channels):
         bare = histogram * np.array([1, 0, 0])
         np.testing.assert_array_equal(
-            tone(bare, channels=channels, colour=colour, gamma=1.0),
-            tone(histogram, channels=channels, colour=colour, gamma=1.0),
+            tone(bare, channels=channels, color=color, gamma=1.0),
+            tone(histogram, channels=channels, color=color, gamma=1.0),
         )

@@ -1,4 +1,5 @@
 import gzip
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_scales():
     assert maps.shape == (40, 50)
     assert maps.pixel_angle.to_value("arcsec") == pytest.approx(11.52)
     assert maps.pixel_scale.to_value("pc") == pytest.approx(np.deg2rad(0.0032) * 140)
-    with pytest.raises(MapError, match="--distance '140 pc'"):
+    with pytest.raises(MapError, match="distance='140 pc'"):
         gas_maps(distance=None).pixel_scale  # noqa: B018
 
 
@@ -112,6 +113,28 @@ def test_each_hdu_stands_alone_and_passes_its_checksum(tmp_path):
     assert not fits.FITSDiff(tmp_path / "field.fits", tmp_path / "field.fits").diff_hdus
 
 
+def test_two_writes_give_the_same_bytes(tmp_path):
+    maps = gas_maps(velocity_error=np.full((40, 50), 0.01) * u.km / u.s, meta={"object": "made up"})
+    maps.write(tmp_path / "one.fits")
+    written = (tmp_path / "one.fits").read_bytes()
+    time.sleep(1.1)  # time stamps of FITS checksums have a resolution of one second
+    maps.write(tmp_path / "other.fits")
+    assert (tmp_path / "other.fits").read_bytes() == written
+    GasMaps.read(tmp_path / "one.fits").write(tmp_path / "again.fits")
+    assert (tmp_path / "again.fits").read_bytes() == written
+
+
+def test_repr_is_a_summary():
+    lines = repr(gas_maps(maps=with_value((40, 50), "velocity", np.nan))).splitlines()
+    assert lines[:3] == [
+        "GasMaps",
+        "  shape       40 x 50 pixels, 0.1% missing",
+        "  pixel_scale 11.5 arcsec, 0.00782 pc at 140 pc",
+    ]
+    assert len(lines) < 8
+    assert "unknown distance" in repr(gas_maps(distance=None))
+
+
 def test_every_form_of_input(tmp_path, planes):
     gas_maps().write(tmp_path / "field.fits")
     (tmp_path / "field.fits.gz").write_bytes(gzip.compress((tmp_path / "field.fits").read_bytes()))
@@ -174,18 +197,18 @@ def test_logarithmic_column_density(planes):
 @pytest.mark.parametrize(
     ("changed", "options", "words"),
     [
-        ({"column_unit": None}, {}, "column.fits: BUNIT is missing.*--column-unit"),
+        ({"column_unit": None}, {}, "column.fits: BUNIT is missing.*column_unit="),
         ({"column_unit": "  "}, {}, "column.fits: BUNIT is missing"),
-        ({"column_unit": "MJy/sr"}, {}, "column.fits.*MJy/sr.*--column-unit cm-2 --column-species H2"),
+        ({"column_unit": "MJy/sr"}, {}, "column.fits.*MJy/sr.*column_unit='cm-2' and column_species='H2'"),
         ({"column_unit": "K km s-1"}, {}, "column.fits.*integrated intensity"),
         ({"column_unit": "gibberish"}, {}, "gibberish.*is not a unit"),
-        ({"column_unit": "H2 cm-2"}, {}, "counts H2, not H; say --column-species H2"),
+        ({"column_unit": "H2 cm-2"}, {}, "counts H2, not H; use column_species='H2'"),
         ({}, {"column_unit": "mag"}, "extinction"),
-        ({}, {"column_species": "CO"}, "--abundance"),
-        ({"column": np.full((24, 30), 22.0)}, {}, r'--column-unit "dex\(cm-2\)"'),
+        ({}, {"column_species": "CO"}, "abundance=1e-8"),
+        ({"column": np.full((24, 30), 22.0)}, {}, r"column_unit='dex\(cm-2\)'"),
         ({"velocity_unit": None}, {}, "velocity.fits: BUNIT is missing"),
         ({"dispersion_unit": None}, {}, "dispersion.fits: BUNIT is missing"),
-        ({"velocity_unit": "Hz"}, {}, "velocity.fits: unit 'Hz' is no velocity"),
+        ({"velocity_unit": "Hz"}, {}, "velocity.fits: unit 'Hz' is not a velocity"),
         ({"dispersion_unit": "km2 s-2"}, {}, "dispersion.fits: unit 'km2 s-2' is a variance"),
         ({}, {"distance": 140}, "distance"),
         ({}, {"distance": "140"}, "distance"),
@@ -334,7 +357,7 @@ def test_files_at_fault(planes, tmp_path):
     paths = planes()
     with pytest.raises(InputNotFoundError, match="absent.fits: no such file"):
         GasMaps.read(tmp_path / "absent.fits")
-    with pytest.raises(ReaderError, match=r"column.fits: extensions PRIMARY.*--velocity"):
+    with pytest.raises(ReaderError, match=r"column.fits: extensions PRIMARY.*velocity="):
         GasMaps.read(paths["column"])
     (tmp_path / "text.fits").write_text("not FITS")
     with pytest.raises(ReaderError, match="text.fits: not a FITS file"):

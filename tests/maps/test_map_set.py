@@ -26,6 +26,25 @@ def test_groups_keep_a_star_and_its_run_together():
     assert both.depth == 0.5 * u.pc
 
 
+def test_simulations_are_text():
+    both = MapSet.concatenate([map_set(2), map_set(1, simulation="other")])
+    assert both.simulations.tolist() == ["run", "run", "other"]
+    assert both.simulations.dtype.kind == "U"
+
+
+def test_repr_is_a_summary():
+    lines = repr(map_set()).splitlines()
+    assert lines[:4] == [
+        "MapSet",
+        "  windows     6 of 3 stars",
+        "  shape       8 x 8 pixels, 0.0% missing",
+        "  pixel_scale 0.00781 pc",
+    ]
+    assert "  label_kind  sink" in lines
+    assert len(lines) < 8
+    assert "0 of 0 stars" in repr(map_set()[[]])
+
+
 @pytest.mark.parametrize(
     ("index", "expected"),
     [(slice(1, 4), [1, 2, 3]), (np.array([5, 0]), [5, 0]), ([2], [2]), (-1, [5]), (np.int64(3), [3]), ([], []),
@@ -77,7 +96,7 @@ def test_impossible_sets_are_refused():
         changed(whole, stars=QTable({"mass": np.ones(6) * u.solMass}))
     with pytest.raises(MapError, match="negative"):
         changed(whole, velocity_dispersion=-whole.velocity_dispersion)
-    with pytest.raises(MapError, match="label kind 'guess'"):
+    with pytest.raises(MapError, match="label_kind is 'guess'"):
         changed(whole, label_kind="guess")
     with pytest.raises(MapError, match="no column 'mass'"):
         changed(whole, stars=QTable({"star": np.arange(6)}))
@@ -85,7 +104,7 @@ def test_impossible_sets_are_refused():
         changed(whole, stars=QTable({"star": np.arange(6), "mass": np.zeros(6) * u.solMass}))
     with pytest.raises(UnitsError, match="mass has no unit"):
         changed(whole, stars=QTable({"star": np.arange(6), "mass": np.ones(6)}))
-    with pytest.raises(MapError, match="pixel scale"):
+    with pytest.raises(MapError, match="pixel_scale"):
         changed(whole, pixel_scale=0 * u.pc)
 
 
@@ -194,7 +213,7 @@ def replace(file, name, values, unit):
         (lambda f: f.pop("stars"), ReaderError, "'stars' is missing"),
         (lambda f: f["stars"].pop("star"), MapError, "no column 'star'"),
         (lambda f: f["stars"].pop("mass"), MapError, "no column 'mass'"),
-        (lambda f: f.attrs.modify("label_kind", "x"), MapError, "label kind 'x'"),
+        (lambda f: f.attrs.modify("label_kind", "x"), MapError, "label_kind is 'x'"),
         (lambda f: replace(f, "velocity", np.ones((6, 8)), "km/s"), MapError, "expected three of one shape"),
         (lambda f: replace(f, "velocity", np.ones((6, 8, 8), int), "km/s"), MapError, "floating-point"),
         (lambda f: replace(f, "column_density", np.full((6, 8, 8), 22.0), "cm-2"), UnitsError, "median hydrogen"),

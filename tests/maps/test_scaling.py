@@ -41,8 +41,8 @@ def test_numbers_by_hand():
     column, velocity = mapset.column_density.value.astype(float), mapset.velocity.value.astype(float)
     mean = (column * velocity).sum(axis=(1, 2)) / column.sum(axis=(1, 2))
     np.testing.assert_allclose(tensor[:, 1], (velocity - mean[:, None, None]) / fitted.scale_[1], atol=1e-5)
-    np.testing.assert_allclose(tensor[:, 0], (np.log10(column) - fitted.centre_[0]) / fitted.scale_[0], atol=1e-4)
-    assert fitted.centre_[0] == pytest.approx(np.median(np.log10(column)), abs=1e-5)
+    np.testing.assert_allclose(tensor[:, 0], (np.log10(column) - fitted.center_[0]) / fitted.scale_[0], atol=1e-4)
+    assert fitted.center_[0] == pytest.approx(np.median(np.log10(column)), abs=1e-5)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -63,9 +63,9 @@ def test_stars_keep_their_numbers():
         (Table({"x": [1.0], "y": [2.0]}), "columns x, y hold no position; expected ra and dec"),
         (Table({"ra": [1.0]}), "hold no position"),
         (Table({"ra": [], "dec": []}), "empty"),
-        (Table({"ra": [1.0], "dec": [100.0]}), "no positions on the sky"),
-        (Table({"ra": ["here"], "dec": ["there"]}), "no positions on the sky"),
-        (QTable({"ra": [1.0] * u.pc, "dec": [1.0] * u.pc}), "no positions on the sky"),
+        (Table({"ra": [1.0], "dec": [100.0]}), "are not positions on the sky"),
+        (Table({"ra": ["here"], "dec": ["there"]}), "are not positions on the sky"),
+        (QTable({"ra": [1.0] * u.pc, "dec": [1.0] * u.pc}), "are not positions on the sky"),
     ],
 )
 def test_tables_at_fault(table, words):

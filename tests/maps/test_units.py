@@ -58,7 +58,7 @@ def test_logarithms_are_undone():
 
 @pytest.mark.parametrize(
     ("unit", "words"),
-    [("MJy/sr", "brightness.*--column-unit cm-2 --column-species H2"), ("K km s-1", "integrated intensity"),
+    [("MJy/sr", "brightness.*column_unit='cm-2' and column_species='H2'"), ("K km s-1", "integrated intensity"),
      ("mag", "extinction"), ("g cm-2", "surface density"), ("Msun pc-2", "surface density"),
      ("km/s", "something else")],
 )  # fmt: skip
@@ -71,7 +71,7 @@ def test_velocity_units():
     assert units.velocity(np.array([1500.0]), "m/s", where="x").to_value("km/s") == 1.5
     with pytest.raises(UnitsError, match="v.fits: unit 'km2 s-2' is a variance"):
         units.velocity(np.ones(3), "km2 s-2", where="v.fits")
-    with pytest.raises(UnitsError, match="v.fits: unit 'K' is no velocity"):
+    with pytest.raises(UnitsError, match="v.fits: unit 'K' is not a velocity"):
         units.velocity(np.ones(3), "K", where="v.fits")
 
 
@@ -84,8 +84,8 @@ def test_hydrogen_nuclei_of_a_named_species():
 
 @pytest.mark.parametrize(
     ("species", "abundance", "words"),
-    [("NH3", None, "needs its abundance"), ("NH3", 0.0, "between 0 and 1"), ("NH3", -1e-8, "between 0 and 1"),
-     ("NH3", np.nan, "between 0 and 1"), ("NH3", 2.0, "between 0 and 1"), ("H2", 1e-4, "for other species only")],
+    [("NH3", None, "needs the abundance"), ("NH3", 0.0, "between 0 and 1"), ("NH3", -1e-8, "between 0 and 1"),
+     ("NH3", np.nan, "between 0 and 1"), ("NH3", 2.0, "between 0 and 1"), ("H2", 1e-4, "applies to other species")],
 )  # fmt: skip
 def test_impossible_abundances(species, abundance, words):
     with pytest.raises(UnitsError, match=words):

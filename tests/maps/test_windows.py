@@ -77,7 +77,7 @@ def test_windows_at_another_scale():
 
 def test_windows_need_a_distance():
     maps = gas_maps(SHAPE, distance=None)
-    with pytest.raises(MapError, match="--distance"):
+    with pytest.raises(MapError, match="distance="):
         windows_around(maps, at_pixels(maps, (20, 20)), pixel_scale=SCALE)
 
 
@@ -147,7 +147,7 @@ def test_peaks_avoid_missing_pixels():
 
 def test_a_flat_field_has_no_peaks():
     _, velocity, dispersion = smooth_maps(SHAPE)
-    with pytest.raises(MapError, match="no peak.*--sources"):
+    with pytest.raises(MapError, match="no peak.*sources="):
         column_peaks(gas_maps(SHAPE, maps=(np.full(SHAPE, 1e22), velocity, dispersion)))
-    with pytest.raises(MapError, match="--distance"):
+    with pytest.raises(MapError, match="distance="):
         column_peaks(gas_maps(SHAPE, distance=None))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stellarfm.contracts import PretrainingDataset
+import torch
+
+from stellarfm.contracts import Encoder, Features, PretrainingDataset
 from stellarfm.encoders.vit import VisionTransformerEncoder
 
 
@@ -17,6 +19,21 @@ class Micro(VisionTransformerEncoder):
     embed_dim = 24
     depth = 2
     heads = 3
+
+
+class Plain(torch.nn.Module, Encoder):
+    embed_dim, patch_size = 8, 8
+
+    def __init__(self, *, in_channels: int = 3):
+        super().__init__()
+        self.in_channels = in_channels
+        self.patches = torch.nn.Conv2d(in_channels, 8, 8, 8)
+
+    def encode(self, images, *, mask=None):
+        if mask is not None:
+            raise ValueError("no masks")
+        patches = self.patches(images).permute(0, 2, 3, 1)
+        return Features(patches.mean(dim=(1, 2)), patches)
 
 
 class Waves(PretrainingDataset):
@@ -60,13 +77,13 @@ class Darkness(Waves):
 
 @pytest.fixture
 def plugins(distribution, tmp_path):
-    """Install the encoder ``micro`` and four datasets, ``waves`` and worse ones; gives the folder they are in."""
+    """Install the encoders ``micro`` and ``plain`` and the datasets ``waves``, ``faint``, ``grey`` and ``darkness``."""
     folder = tmp_path / "plugins"
     distribution(
         "tiny",
         folder=folder,
         modules={"tiny_plugins": MODULE},
-        encoders={"micro": "tiny_plugins:Micro"},
+        encoders={"micro": "tiny_plugins:Micro", "plain": "tiny_plugins:Plain"},
         datasets={kind.lower(): f"tiny_plugins:{kind}" for kind in ("Waves", "Faint", "Grey", "Darkness")},
     )
     return folder

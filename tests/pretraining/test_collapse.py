@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.collapse import Guard, Limits
+from stellarfm.pretraining.collapse import CollapseDetector, CollapseLimits
 from stellarfm.pretraining.recipe import load_recipe
 
 HEALTHY = {"loss": 8.0, "dino": 5.9, "rank": 10.0, "spread": 0.9}
@@ -17,8 +17,8 @@ POINT = {"loss": 8.0, "dino": 5.0, "rank": 20.0, "spread": 1e-4}
 
 
 def guard(*, images=32, prototypes=512, **limits):
-    return Guard(
-        Limits(**{"settled": 100, "patience": 50, **limits}),
+    return CollapseDetector(
+        CollapseLimits(**{"settled": 100, "patience": 50, **limits}),
         steps=1000,
         warmup_steps=10,
         images=images,
@@ -39,7 +39,7 @@ def stopped_at(guard, values, *, every=10):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (STUCK, "nothing is learnt: the DINO loss 6.30 is stuck at ln K = 6.24 .* rank 3 .*raise learning_rate"),
+        (STUCK, "nothing is learned: the DINO loss 6.30 is stuck at ln K = 6.24 .* rank 3 .*raise learning_rate"),
         (COLLAPSED, "collapse: the features have effective rank 1.1 .*koleo_weight"),
         (POINT, "collapse: .* spread 0.0001"),
     ],
@@ -73,8 +73,8 @@ def test_the_run_of_the_bundled_encoder_is_never_under_suspicion():
     with (Path(__file__).parents[2] / "benchmarks/results/pretraining-tiny8-64.csv").open() as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert rows[-1]["step"] > 4000
-    watching = Guard(
-        Limits(settled=0),
+    watching = CollapseDetector(
+        CollapseLimits(settled=0),
         steps=recipe.steps,
         warmup_steps=recipe.warmup_steps,
         images=recipe.batch_size,
@@ -109,9 +109,9 @@ def test_what_is_not_finite_is_named_at_once(bad):
 
 
 def test_defaults_follow_the_length_of_a_run():
-    short, long = (Guard(Limits(), steps=n, warmup_steps=50, images=32) for n in (400, 10**6))
-    assert (short.settled, short.patience) == (50, 20)
-    assert (long.settled, long.patience) == (1000, 1000)
+    short, long = (CollapseDetector(CollapseLimits(), steps=n, warmup_steps=50, images=32) for n in (400, 10**6))
+    assert (short.grace_steps, short.patience) == (50, 20)
+    assert (long.grace_steps, long.patience) == (1000, 1000)
 
 
 def test_a_resumed_guard_stops_at_the_same_step():
@@ -140,4 +140,4 @@ def test_a_resumed_guard_stops_at_the_same_step():
 )
 def test_wrong_limits(table, words):
     with pytest.raises(PretrainingError, match=words):
-        Limits.from_table(table)
+        CollapseLimits.from_table(table)

@@ -6,10 +6,10 @@ import torch
 from stellarfm.contracts import PretrainingMethod
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.cost import HARDWARE, Cost, count_flops
-from stellarfm.pretraining.plugins import plugin_names
-from stellarfm.pretraining.recipe import Recipe, load_recipe
+from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names
 
 WIDTH, DEPTH = 192, 12  # ViT-Ti
+SUPERVISED = {"encoder": "dinov2-vit-tiny8", "method": "supervised"}
 
 
 def transformer(side):
@@ -28,8 +28,8 @@ def test_a_supervised_step_is_three_forward_passes():
     embedding, blocks = transformer(32)
     # The gradient of the pixels is not needed: two passes through the projection, three through all else.
     expected = 2 * embedding + 3 * (blocks + 2 * WIDTH * 2)
-    recipe = Recipe(size=32)
-    assert count_flops({"encoder": "dinov2-vit-tiny8", "method": "supervised"}, recipe) == pytest.approx(expected)
+    recipe = Recipe(size=32).with_plugins(**SUPERVISED)
+    assert count_flops(recipe) == pytest.approx(expected)
 
 
 def test_a_step_of_dinov2():
@@ -40,21 +40,31 @@ def test_a_step_of_dinov2():
     hidden = 2 * 0.5 * 0.3 * 25
     student = 3 * (2 * blocks + 4 * small_blocks) + 2 * (2 * embedding + 4 * small_embedding)
     expected = student + 2 * (blocks + embedding) + (3 * (6 + hidden) + 2 + hidden) * head(*sizes)
-    found = count_flops({"encoder": "dinov2-vit-tiny8", "method": "dinov2"}, recipe)
+    found = count_flops(recipe)
     assert found == pytest.approx(expected, rel=0.02)
 
 
 def test_the_large_model_of_the_mass_paper():
     recipe = load_recipe("large16-336")
     # PAPER: 2.2-2.9 TFLOP an image-step.
-    assert 2.2e12 < count_flops(plugin_names(recipe), recipe) < 2.9e12
+    assert 2.2e12 < count_flops(recipe) < 2.9e12
 
 
 def test_counting_draws_nothing_and_holds_nothing():
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    count_flops({"encoder": "dinov2-vit-tiny8", "method": "supervised"}, Recipe(size=32))
+    count_flops(Recipe(size=32).with_plugins(**SUPERVISED))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_can_be_counted(name):
+    assert count_flops(load_recipe(name)) > 1e7
+
+
+def test_a_recipe_without_an_encoder_is_named():
+    with pytest.raises(PretrainingError, match="the recipe has no encoder; pass encoder or name one"):
+        count_flops(Recipe())
 
 
 def test_hours_and_energy():
@@ -68,7 +78,7 @@ def test_hours_and_energy():
 
 def test_what_cannot_be_is_named():
     cost = Cost(1e12, 1)
-    with pytest.raises(PretrainingError, match=r"utilisation is 40.0; expected a share"):
+    with pytest.raises(PretrainingError, match=r"utilisation is 40.0; expected a fraction"):
         cost.hours(HARDWARE["h200"], utilisation=40.0)
     with pytest.raises(PretrainingError, match="unknown device 'abacus'; expected one of h200, h100"):
         cost.describe("abacus")
@@ -92,6 +102,6 @@ class Choosy(PretrainingMethod):
 
 
 def test_a_method_that_cannot_be_counted(distribution, monkeypatch):
-    monkeypatch.setattr("stellarfm.pretraining.cost.make_method", lambda names, recipe: Choosy())
+    monkeypatch.setattr("stellarfm.pretraining.cost.make_method", lambda recipe: Choosy())
     with pytest.raises(PretrainingError, match="the cost of choosy cannot be counted"):
-        count_flops({"encoder": "dinov2-vit-tiny8", "method": "choosy"}, Recipe(size=32))
+        count_flops(Recipe(size=32).with_plugins(encoder="dinov2-vit-tiny8", method="choosy"))

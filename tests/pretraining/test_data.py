@@ -114,7 +114,7 @@ def test_a_gpu_makes_the_images_if_the_dataset_can():
 
 
 def test_labels_of_a_dataset_without():
-    with pytest.raises(PretrainingError, match=r"the dataset Numbers has none; take one with labels, e.g. mapset"):
+    with pytest.raises(PretrainingError, match=r"the dataset Numbers has none; use a dataset with labels, e.g. mapset"):
         Batches(Numbers(), Recipe(), labelled=True)
     assert Batches(Labelled(), Recipe(), labelled=True).label_names == ("square",)
     assert Batches(Labelled(), Recipe()).label_names == ()

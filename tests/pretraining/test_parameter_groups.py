@@ -8,8 +8,8 @@ from stellarfm.contracts import Encoder, Features
 from stellarfm.encoders.resnet import ResNet18
 from stellarfm.encoders.vit import DinoV2Base16, DinoV2Tiny8
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.groups import parameter_groups
 from stellarfm.pretraining.methods.dinov2 import DinoV2
+from stellarfm.pretraining.optimization import parameter_groups
 
 
 def scales(module, encoder, **options):

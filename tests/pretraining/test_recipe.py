@@ -7,22 +7,25 @@ import torch
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, PretrainingError
-from stellarfm.pretraining.plugins import make_dataset, make_encoder, make_method, plugin_names
-from stellarfm.pretraining.recipe import Recipe, load_recipe, recipe_names, with_settings
-
-#: The one recipe that leaves encoder and dataset to the caller.
-TINY = {"encoder": "dinov2-vit-tiny8", "dataset": "flames"}
+from stellarfm.pretraining.recipe import (
+    Recipe,
+    load_recipe,
+    make_dataset,
+    make_encoder,
+    make_method,
+    recipe_names,
+    with_settings,
+)
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipes_of_the_package_build_their_method_on_their_encoder(name):
     recipe = load_recipe(name)
-    names = plugin_names(recipe, **({} if recipe.plugins else TINY))
-    assert set(recipe.dataset) <= set(registry.options(registry.get("datasets", names["dataset"])))
+    assert set(recipe.dataset) <= set(registry.options(registry.get("datasets", recipe.plugin("dataset"))))
     json.dumps(recipe.as_dict())
     with torch.device("meta"):  # shapes alone: the largest would need gigabytes
-        method = make_method(names, recipe)
-        module = method.build(make_encoder(names, recipe), image_size=recipe.size, total_steps=recipe.steps)
+        method = make_method(recipe)
+        module = method.build(make_encoder(recipe), image_size=recipe.size, total_steps=recipe.steps)
     assert {p.device.type for p in module.parameters()} == {"meta"}
     trained = sum(len(group["params"]) for group in method.parameter_groups(module))
     assert trained == sum(p.requires_grad for p in module.parameters())
@@ -49,16 +52,20 @@ def test_official_values(name):
 
 def test_points_of_the_mass_paper():
     recipe = load_recipe("large16-336")
-    assert (recipe.size, make_dataset(plugin_names(recipe), recipe).n_points) == (336, 1_000_000)
+    assert (recipe.size, make_dataset(recipe).n_points) == (336, 1_000_000)
 
 
 def test_plugins_of_a_recipe_and_of_the_caller():
     recipe = load_recipe("small8-64")
-    assert plugin_names(recipe)["encoder"] == "dinov2-vit-small8"
-    assert plugin_names(recipe, encoder="resnet18", dataset=None)["encoder"] == "resnet18"
-    assert plugin_names(Recipe(), encoder="a", dataset="b") == {"encoder": "a", "dataset": "b", "method": "dinov2"}
-    with pytest.raises(PretrainingError, match=r"no dataset; give --dataset NAME, or a recipe that names one"):
-        plugin_names(Recipe(), encoder="a")
+    assert recipe.plugin("encoder") == "dinov2-vit-small8"
+    changed = recipe.with_plugins(encoder="resnet18", dataset=None)
+    assert (changed.plugin("encoder"), changed.plugin("dataset")) == ("resnet18", "flames")
+    named = Recipe().with_plugins(encoder="a", dataset="b")
+    assert [named.plugin(kind) for kind in ("encoder", "dataset", "method")] == ["a", "b", "dinov2"]
+    with pytest.raises(PretrainingError, match=r"the recipe has no dataset; pass dataset or name one in the recipe"):
+        Recipe().with_plugins(encoder="a").plugin("dataset")
+    with pytest.raises(PretrainingError, match=r"plugins.reader is 'fits'"):
+        Recipe().with_plugins(reader="fits")
 
 
 def test_settings_override_a_recipe():
@@ -79,7 +86,7 @@ def test_settings_override_a_recipe():
         ("optimiser.lr=7", "setting 'optimiser.lr=7'; expected TABLE.KEY=VALUE"),
         ("training.steps", "expected TABLE.KEY=VALUE"),
         ("training.step=7", "unknown key training.step"),
-        ("training.steps=many", "steps is 'many'; expected a whole number"),
+        ("training.steps=many", "steps is 'many'; expected an integer"),
     ],
 )
 def test_settings_that_make_no_sense(setting, message):
@@ -105,7 +112,7 @@ def test_a_file(tmp_path):
     [
         ("[training]\nstep = 7\n", "unknown key training.step; expected .*steps"),
         ("[optimiser]\nlr = 1\n", "unknown key optimiser; expected dataset, encoder, method, monitors, plugins, trai"),
-        ("[plugins]\nencoder = 3\n", "plugins.encoder is 3; expected a name for one of encoder, dataset, method"),
+        ("[plugins]\nencoder = 3\n", "plugins.encoder is 3; expected a name of one of encoder, dataset, method"),
         ("[plugins]\nreader = 'fits'\n", "plugins.reader is 'fits'"),
         ("[training]\nstrategy = 'ddp'\n", "strategy is 'ddp'; expected 'auto' or 'fsdp'"),
         ("[training]\nrender = 'gpu'\n", "render is 'gpu'; expected 'auto' or 'workers' or 'device'"),
@@ -113,7 +120,7 @@ def test_a_file(tmp_path):
         ("steps = 7\n", "unknown key steps"),
         ("[training\n", "not valid TOML"),
         ("[training]\nsteps = 0\n", "steps is 0; expected at least 1"),
-        ("[training]\nsteps = 'many'\n", "steps is 'many'; expected a whole number"),
+        ("[training]\nsteps = 'many'\n", "steps is 'many'; expected an integer"),
         ("[training]\nlearning_rate = true\n", "learning_rate is True; expected a number"),
         ("[training]\nprecision = '16'\n", "precision is '16'; expected '32-true' or 'bf16-mixed'"),
         ("[training]\nweight_decay = 0.1\n", "weight_decay is 0.1; expected two numbers"),

@@ -7,13 +7,15 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from stellarfm import registry
-from stellarfm.encoders.weights import load_weights
+from stellarfm.cli.main import main
+from stellarfm.encoders.weights import bundled_weights, load_weights
 from stellarfm.exceptions import ModelError, OutputExistsError, PluginTypeError, PretrainingError, UnknownPluginError
 from stellarfm.pretraining.training import pretrain
 
@@ -83,7 +85,10 @@ def trapped(recipe, tmp_path, after, kind):
 def test_a_signal_stops_after_the_step_at_hand_and_resume_is_exact(tmp_path, recipe, undisturbed, kind, caplog):
     recipe = trapped(recipe, tmp_path, 26, kind)
     before = signal.getsignal(kind)
-    path = run(tmp_path / "run", recipe)
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as stopped:
+        run(tmp_path / "run", recipe)
+    path = tmp_path / "run/encoder.safetensors"
+    assert stopped.type is KeyboardInterrupt if kind == signal.SIGINT else stopped.value.code == 143
     assert signal.getsignal(kind) == before
     assert 3 <= json.loads((path.parent / "encoder.json").read_text())["training"]["steps"] < 6
     assert f"stopped by {kind.name}" in caplog.text
@@ -127,10 +132,73 @@ def test_a_run_that_is_killed_three_times_resumes_exactly(tmp_path, recipe, undi
     assert lines(tmp_path / "run") == lines(undisturbed.parent)
 
 
+def exit_code(arguments):
+    try:
+        return main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_sets_the_exit_code_of_the_command(tmp_path, recipe, kind, code, monkeypatch):
+    recipe = trapped(recipe, tmp_path, 26, kind).with_plugins(encoder="micro", dataset="waves")
+    monkeypatch.setattr("stellarfm.pretraining.recipe.load_recipe", lambda name: recipe)
+    arguments = ["pretrain", "--config", "waves", "--quiet", "--output", str(tmp_path / "run")]
+    assert exit_code(arguments) == code
+    assert main([*arguments, "--resume"]) == 0
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path, recipe, undisturbed, plugins):
+    recipe = trapped(recipe.replace(checkpoint_steps=100), tmp_path, 0, signal.SIGKILL)
+    arguments = [plugins, tmp_path / "run", json.dumps(recipe.as_dict()), "26"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", SCRIPT, *map(str, arguments)], env=environment, check=True)
+    assert not list((tmp_path / "run").glob("checkpoints/step*"))
+    assert len(lines(tmp_path / "run")) > 1
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+    assert lines(tmp_path / "run") == lines(undisturbed.parent)
+
+
+def test_a_run_without_a_checkpoint_begins_again_from_its_weights(tmp_path, recipe, undisturbed):
+    expected = run(tmp_path / "expected", recipe, init=undisturbed)
+    path = run(tmp_path / "run", recipe, init=undisturbed)
+    for entry in [*(path.parent / "checkpoints").iterdir(), path, path.with_suffix(".json")]:
+        entry.unlink()
+    assert same(run(tmp_path / "run", recipe, resume=True), expected)
+    assert json.loads((path.parent / "encoder.json").read_text())["training"]["init"] == str(undisturbed)
+
+
+def test_an_encoder_that_was_not_exported_is_written_by_resume(tmp_path, recipe, undisturbed):
+    first = run(tmp_path / "run", recipe.replace(max_hours=1e-9))
+    earlier = {path.name: path.read_bytes() for path in first.parent.glob("*.*")}
+    run(tmp_path / "run", recipe, resume=True)
+    for name in ("encoder.safetensors", "encoder.json", "README.md"):  # killed after the checkpoint of step 6
+        (first.parent / name).write_bytes(earlier[name])
+    assert not same(first, undisturbed)
+    assert same(run(tmp_path / "run", recipe, resume=True), undisturbed)
+    assert json.loads((first.parent / "encoder.json").read_text())["training"]["steps"] == 6
+
+
+def test_the_weights_of_the_bundled_model_are_a_start(tmp_path, recipe):
+    still = recipe.replace(steps=1, learning_rate=0.0, final_learning_rate=0.0)
+    still = replace(still, encoder={}, method={**recipe.method, "ibot_weight": 0.0})
+    path = run(tmp_path / "run", still, encoder="resnet10-shallow", init="bundled")
+    name = "backbone.conv1.0.weight"
+    torch.testing.assert_close(load_file(path)[name], load_file(bundled_weights())[name].float())
+
+
+def test_an_encoder_needs_no_option_for_the_size_of_images(tmp_path, recipe):
+    plain = replace(recipe, encoder={}, method={**recipe.method, "ibot_weight": 0.0})
+    path = run(tmp_path / "run", plain, encoder="plain")
+    assert json.loads((path.parent / "encoder.json").read_text())["options"] == {}
+
+
 def test_checkpoints_by_time(tmp_path, recipe, undisturbed):
     frequent = recipe.replace(checkpoint_steps=100, checkpoint_minutes=1e-9)
     trap = trapped(frequent, tmp_path, 26, signal.SIGTERM)
-    path = run(tmp_path / "run", trap)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "run", trap)
+    path = tmp_path / "run/encoder.safetensors"
     made = json.loads((path.parent / "encoder.json").read_text())["training"]["steps"]
     assert [p.name for p in (path.parent / "checkpoints").iterdir()] == [f"step-{made:08d}.ckpt"]
     assert same(run(tmp_path / "run", trap, resume=True), undisturbed)
@@ -148,8 +216,8 @@ def test_tensorboard_tells_the_same_story(tmp_path, recipe):
 
 
 def test_without_tensorboard(tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr("stellarfm.pretraining.callbacks.callbacks.find_spec", lambda name: None)
-    with pytest.raises(PretrainingError, match="no TensorBoard; `pip install"):
+    monkeypatch.setattr("stellarfm.pretraining.callbacks.logging.find_spec", lambda name: None)
+    with pytest.raises(PretrainingError, match="tensorboard is not installed; install it with `pip install"):
         run(tmp_path / "run", recipe, tensorboard=True)
     assert not (tmp_path / "run").exists()
 
@@ -208,20 +276,20 @@ def test_bfloat16_learns_float32_weights(tmp_path, recipe):
 
 
 def test_an_existing_output_is_kept(undisturbed, recipe):
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
         run(undisturbed.parent, recipe)
     run(undisturbed.parent, recipe.replace(steps=1), overwrite=True)
     assert len(lines(undisturbed.parent)) == 1
 
 
 def test_nothing_to_resume(tmp_path, recipe):
-    with pytest.raises(PretrainingError, match="holds no checkpoint to resume; start without --resume"):
+    with pytest.raises(PretrainingError, match="contains no run to resume; start one without resume"):
         run(tmp_path / "run", recipe, resume=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_another_recipe_cannot_resume(undisturbed, recipe):
-    with pytest.raises(PretrainingError, match="was begun with another batch_size, method"):
+    with pytest.raises(PretrainingError, match="was started with other values of batch_size, method"):
         run(undisturbed.parent, recipe.replace(batch_size=4, method={}), resume=True)
 
 

@@ -5,6 +5,11 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable
+from astropy.wcs import WCS
+
+from stellarfm.maps import GasMaps, MapSet
 
 #: Header of a STARFORGE run: pc, Msun, m/s.
 STARFORGE = {
@@ -100,3 +105,32 @@ def outputs():
         sinks=SINKS,
         write_ramses=write_ramses,
     )
+
+
+@pytest.fixture
+def field(tmp_path):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [-0.003, 0.003]
+    ones = np.ones((9, 10))
+    maps = GasMaps(
+        column_density=1e22 * ones * u.cm**-2,
+        velocity=ones * u.km / u.s,
+        velocity_dispersion=ones * u.km / u.s,
+        wcs=wcs,
+    )
+    maps.write(tmp_path / "field.fits")
+    return tmp_path / "field.fits"
+
+
+@pytest.fixture
+def windows(tmp_path):
+    ones = np.ones((3, 8, 8))
+    mapset = MapSet(
+        column_density=1e22 * ones * u.cm**-2,
+        velocity=ones * u.km / u.s,
+        velocity_dispersion=ones * u.km / u.s,
+        stars=QTable({"star": np.arange(3)}),
+        pixel_scale=0.01 * u.pc,
+    )
+    mapset.write(tmp_path / "maps.h5")
+    return tmp_path / "maps.h5"

@@ -50,7 +50,7 @@ def write(path, content):
 def test_files_at_fault(tmp_path):
     with pytest.raises(InputNotFoundError, match="absent.csv: no such file"):
         read_sources(tmp_path / "absent.csv")
-    with pytest.raises(ReaderError, match="t.pkl: not a known kind of table"):
+    with pytest.raises(ReaderError, match="t.pkl: not a known format of tables"):
         read_sources(write(tmp_path / "t.pkl", b"x"))
     with pytest.raises(ReaderError, match="t.fits: cannot be read as fits"):
         read_sources(write(tmp_path / "t.fits", b"not FITS"))
@@ -61,7 +61,7 @@ def test_files_at_fault(tmp_path):
     with pytest.raises(MapError, match="empty.csv: the table of sources is empty"):
         read_sources(write(tmp_path / "empty.csv", b"ra,dec\n"))
     fits.PrimaryHDU(np.ones((9, 9))).writeto(tmp_path / "image.fits")
-    with pytest.raises(ReaderError, match="image.fits: holds no table"):
+    with pytest.raises(ReaderError, match="image.fits: has no table"):
         read_sources(tmp_path / "image.fits")
 
 
@@ -89,7 +89,7 @@ def test_positions_in_a_box(tmp_path):
     [
         ("x,y\n1,2\n", MapError, "no column z among x, y"),
         ("x,y,z\n", MapError, "the table is empty"),
-        ("x,y,z\n1,2,far\n", MapError, "column 'z' holds no numbers"),
+        ("x,y,z\n1,2,far\n", MapError, "column 'z' does not hold numbers"),
     ],
 )
 def test_tables_without_positions_in_a_box(tmp_path, text, error, message):

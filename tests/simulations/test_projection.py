@@ -32,9 +32,9 @@ def same(one, two, **tolerance):
         np.testing.assert_allclose(getattr(one, name).value, getattr(two, name).value, err_msg=name, **tolerance)
 
 
-def sums_of(block, *, kind="cells", sight, width, depth, pixels=16, centre=CENTRE, period=0.0):
+def sums_of(block, *, kind="cells", sight, width, depth, pixels=16, center=CENTRE, period=0.0):
     """The sums themselves, float64."""
-    windows = Windows(np.array(centre), _frames(sight), width, depth, pixels)
+    windows = Windows(np.array(center), _frames(sight), width, depth, pixels)
     box = Box(np.zeros(3), np.full(3, BOX), np.full(3, period))
     with ThreadPoolExecutor(1) as pool:
         return gather(InMemoryGas(block, kind), windows, box, thermal=False, sizes=True, pool=pool)
@@ -73,7 +73,7 @@ def _frames(sight):
 def test_a_window_of_uniform_gas_holds_its_volume(uniform_block, sight):
     """Cut at all six sides, through the borders of a periodic box."""
     sums, _ = sums_of(
-        uniform_block(8), sight=sight, width=1.3, depth=0.9, pixels=9, centre=[(0.1, 3.9, 2.0)], period=BOX
+        uniform_block(8), sight=sight, width=1.3, depth=0.9, pixels=9, center=[(0.1, 3.9, 2.0)], period=BOX
     )
     np.testing.assert_allclose(sums[..., 0], 0.9 * (1.3 / 9) ** 2, rtol=1e-12)
 
@@ -205,11 +205,11 @@ def test_neither_threads_nor_blocks_change_a_bit(random_block, snapshot_of, kind
 
 
 def test_many_pairs_are_taken_in_parts(random_block, snapshot_of, monkeypatch):
-    from stellarfm.simulations.deposition import neighbor_search as candidates
+    from stellarfm.simulations.deposition import neighbor_search
 
     once = project(snapshot_of(random_block()), pixels=8)
-    monkeypatch.setattr(candidates, "_CHUNK", 50)
-    monkeypatch.setattr(candidates, "_MOST_PAIRS", 10)
+    monkeypatch.setattr(neighbor_search, "_CHUNK", 50)
+    monkeypatch.setattr(neighbor_search, "_MOST_PAIRS", 10)
     same(once, project(snapshot_of(random_block()), pixels=8), rtol=0)
 
 
@@ -220,9 +220,9 @@ def test_snapped_windows(snapshot_of, random_block, pixels):
     width = BOX / 64 * pixels
     snapped = project(snapshot_of(random_block(), stars=[place]), width=width * u.pc, pixels=pixels, snap=True)
     cell = np.floor(place * 16)
-    centre = (cell - pixels // 2 + pixels / 2) / 16 % BOX
+    center = (cell - pixels // 2 + pixels / 2) / 16 % BOX
     exact = project(
-        snapshot_of(random_block()), positions=[centre] * u.pc, width=width * u.pc, pixels=pixels, snap=False
+        snapshot_of(random_block()), positions=[center] * u.pc, width=width * u.pc, pixels=pixels, snap=False
     )
     same(snapped, exact, rtol=1e-6, atol=1e-6)
     assert snapped.pixel_scale.value == pytest.approx(BOX / 64)

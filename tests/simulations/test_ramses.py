@@ -53,9 +53,9 @@ def test_maps_are_those_of_yt_where_yt_is_exact(snapshot, shared_data):
     yt.set_log_level(50)
     dataset = yt.load(str(shared_data / "ramses" / "output_00007" / "info_00007.txt"))
     coarse = snapshot.extent.value[0] / 32
-    centre, width = np.array([9, 28, 14]) * coarse, 4 * coarse
-    maps = project(snapshot, positions=[centre] * u.pc, width=width * u.pc, axes="zx")
-    middle, half = dataset.arr(centre, "pc"), dataset.quan(width / 2, "pc")
+    center, width = np.array([9, 28, 14]) * coarse, 4 * coarse
+    maps = project(snapshot, positions=[center] * u.pc, width=width * u.pc, axes="zx")
+    middle, half = dataset.arr(center, "pc"), dataset.quan(width / 2, "pc")
     region = dataset.region(middle, middle - half, middle + half)
     for axis, window in zip("zx", maps, strict=True):
         velocity, density = ("gas", f"velocity_{axis}"), ("gas", "density")

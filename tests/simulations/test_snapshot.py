@@ -40,20 +40,24 @@ def test_no_stars_are_a_table_all_the_same():
     assert len(snapshot(stars=Snapshot.no_stars, label_kind="star").stars) == 0
 
 
+def test_stars_that_share_a_number_are_reported(caplog):
+    assert snapshot(stars=stars(star=[3, 3]), simulation="run", snapshot=7).stars["star"].tolist() == [3, 3]
+    assert "run, snapshot 7: 1 of 2 stars have the number of another one" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"stars": QTable({"star": [1]})}, "no column x, y, z"),
         ({"label_kind": "sink"}, "no column mass"),
         ({"label_kind": "planet"}, "label kind 'planet'"),
-        ({"stars": stars(star=[3, 3])}, "two stars have one number"),
         ({"stars": stars(x=[1, 2])}, "column 'x' of the stars has no unit"),
         ({"stars": stars(x=[1, 2] * u.s)}, "column 'x' of the stars is in s"),
         ({"upper": np.zeros(3) * u.pc}, "expected upper > lower"),
         ({"upper": 4 * u.pc}, r"expected \(3,\)"),
         ({"upper": np.full(3, 4)}, "upper has no unit"),
         ({"periodic": (True,)}, "one boolean each"),
-        ({"mass_per_hydrogen": 0.0}, "mass per hydrogen 0.0"),
+        ({"mass_per_hydrogen": 0.0}, "mass_per_hydrogen is 0.0"),
         ({"time": 3 * u.pc}, "time is in pc"),
     ],
 )

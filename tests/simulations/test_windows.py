@@ -91,7 +91,7 @@ def test_stars_without_a_mass_are_left_out(snapshot_of, uniform_block, caplog):
     assert set(maps.stars["star"]) == {1}
     assert "left out: 2" in caplog.text
     snapshot.stars["mass"][0] = np.nan * u.solMass
-    with pytest.raises(SnapshotError, match="none of its 2 stars has a mass"):
+    with pytest.raises(SnapshotError, match="none of its 2 stars has a positive mass"):
         project(snapshot, pixels=4)
 
 
@@ -136,27 +136,27 @@ def test_a_pixel_without_gas_is_missing(snapshot_of, uniform_block):
         ({"depth": "4.1 pc"}, "along x, more than the periodic box"),
         ({"width": "3 pc", "directions": [[1, 1, 1]]}, "gas would count twice"),
         ({"width": 0 * u.pc}, "expected one positive length"),
-        ({"width": "0.5 km/s"}, "is no length"),
-        ({"width": 0.5}, "is no length"),
+        ({"width": "0.5 km/s"}, "is not a length"),
+        ({"width": 0.5}, "is not a length"),
         ({"depth": -1 * u.pc}, "expected one positive length"),
-        ({"pixels": 0}, "0 pixels; expected a whole number"),
-        ({"pixels": 6.5}, "6.5 pixels"),
-        ({"pixels": True}, "True pixels"),
-        ({"axes": "xw"}, "expected some of 'xyz'"),
+        ({"pixels": 0}, "pixels=0; expected an integer >= 1"),
+        ({"pixels": 6.5}, "pixels=6.5"),
+        ({"pixels": True}, "pixels=True"),
+        ({"axes": "xw"}, "expected letters out of 'xyz'"),
         ({"axes": "xx"}, "at most once"),
-        ({"axes": ""}, "expected some of 'xyz'"),
+        ({"axes": ""}, "expected letters out of 'xyz'"),
         ({"directions": [1, 0, 0]}, "directions of shape"),
-        ({"directions": [[0, 0, 0]]}, "has no length"),
+        ({"directions": [[0, 0, 0]]}, "has length zero"),
         ({"directions": [[np.nan, 0, 1]]}, "finite"),
         ({"directions": "up"}, "expected vectors"),
-        ({"directions": 0}, "expected at least 1"),
-        ({"directions": True}, "expected at least 1"),
+        ({"directions": 0}, "expected directions >= 1"),
+        ({"directions": True}, "expected directions >= 1"),
         ({"positions": [[5, 1, 1]] * u.pc}, "1 of 1 positions lie outside the box"),
         ({"positions": [[1, 1]] * u.pc}, r"expected finite lengths, shape \(K, 3\)"),
         ({"positions": np.empty((0, 3)) * u.pc}, "expected finite lengths"),
         ({"positions": np.ones((1, 3))}, "positions has no unit"),
         ({"positions": [[1, 1, 1]] * u.s}, "positions is in s"),
-        ({"threads": 0}, "0 threads"),
+        ({"threads": 0}, "threads=0"),
     ],
 )
 def test_wishes_that_make_no_sense(snapshot_of, uniform_block, options, words):
@@ -165,10 +165,10 @@ def test_wishes_that_make_no_sense(snapshot_of, uniform_block, options, words):
 
 
 def test_snapshots_that_cannot_be_projected(snapshot_of, uniform_block):
-    with pytest.raises(SnapshotError, match="snapshot 7 of made holds no gas"):
+    with pytest.raises(SnapshotError, match="snapshot 7 of made contains no gas"):
         project(snapshot_of(None))
     empty = snapshot_of(uniform_block(4))
-    with pytest.raises(SnapshotError, match="holds no stars; give the centres"):
+    with pytest.raises(SnapshotError, match="contains no stars; give the centers"):
         project(replace(empty, stars=empty.no_stars))
     with pytest.raises(SnapshotError, match="no thermal velocities"):
         project(snapshot_of(replace(uniform_block(4), thermal=None)), thermal=True)

@@ -32,7 +32,7 @@ def test_command_names_an_unknown_dataset_in_one_line(capsys):
 
 
 @pytest.mark.parametrize("slope", [2.0, 3.0, 4.0])
-def test_spectrum_has_the_slope_asked_for(slope):
+def test_spectrum_has_the_given_slope(slope):
     dataset = RandomFields(size=64, channels=1, slope=slope)
     images = np.stack([dataset.image(index)[0] for index in range(50)])
     power = (np.abs(np.fft.fft2(images)) ** 2).mean(axis=0)

@@ -1,20 +1,20 @@
-"""The four arms at several label budgets: on the synthetic survey, and on real ring galaxies.
+"""Compare the four arms at several label budgets, on the synthetic survey and on real ring galaxies.
 
-    python arms.py --output runs/arms --workers 2         the whole experiment: an hour or two on two cores
-    python arms.py --output runs/arms-quick --quick       the same code, minutes
-    python arms.py --output runs/arms --real ../../../../shared/data/galaxies   also the real galaxies
-    python arms.py --output results --tables              print what was found, run nothing
+    python arms.py --output runs/arms --workers 2         the whole experiment: one to two hours on two cores
+    python arms.py --output runs/arms-quick --quick       a short version: minutes
+    python arms.py --output runs/arms --real ../../../../shared/data/galaxies   real galaxies too
+    python arms.py --output results --tables              print the results without running
 
-Every run is kept under the output folder; what is there is not made again, so a killed experiment continues. Tables are
-printed from ``results.jsonl`` and written beside it. Pretraining runs come one after another, what is learnt from them
-in ``--workers`` processes, each with one thread.
+Every run is stored in the output folder and is not repeated, so that an interrupted experiment can be resumed. Tables
+are printed from ``results.jsonl`` and written to the same folder. Pretraining runs are sequential; models are fitted in
+``--workers`` processes with one thread each.
 
-Task: is there a ring? As many rings as not, so that chance is 0.5. ``direct`` trains the encoder and a head on the
-labels alone, from scratch, for as many steps as tuning takes and at a higher rate; the other arms were pretrained on
-the survey, without a label of the task, and are then read by a linear head (``frozen``) or fine-tuned whole
-(``tuned``); a frozen encoder of random weights is the control. On real galaxies the pretraining sees all images, also
-those that are tested on, but no ring label; votes are those of the 58 galaxies that have some. Intervals are 95 %
-bootstrap intervals over the tested galaxies, after averaging over seeds; differences are paired.
+The task is to detect rings; half of the galaxies have one, so that chance is 0.5. ``direct`` trains the encoder and a
+head from scratch on the labels alone, with as many steps as fine-tuning and a higher learning rate. The other arms are
+pretrained on the survey without labels of the task, then used with a linear head (``frozen``) or fine-tuned
+(``tuned``). A frozen encoder with random weights is the control. On real galaxies all images, including the test
+images, are used for pretraining, but no ring label; the votes are those of the 58 galaxies that have some. Intervals
+are 95 % bootstrap intervals over the test galaxies, after averaging over seeds; differences are paired.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ PRETRAINED = {
 }
 RINGS = Schema.load("rings")
 CAMPAIGNS = ("dr5", "gz2")
-#: Galaxies of the survey behind those that encoders are pretrained on.
+#: First galaxy of the survey for the ring task, which are not used for pretraining, and their number.
 POOL_FIRST, POOL = 1_000_000, 12_000
-#: Raw names of Galaxy Zoo 2 -> answers of the schema; the ring vote of task 08 is left out.
+#: Question and answers of the schema for each task of Galaxy Zoo 2; the ring vote of task 08 is excluded.
 GZ2 = {
     "t01_smooth_or_features": ("smooth-or-featured", "smooth", "featured-or-disk", "artifact"),
     "t02_edgeon": ("disk-edge-on", "yes", "no"),
@@ -68,8 +68,8 @@ GZ2 = {
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How large the experiment is."""
+class ExperimentSize:
+    """Size of the experiment."""
 
     size: int = 32
     galaxies: int = 3000
@@ -83,14 +83,14 @@ class Scale:
     real_budgets: tuple[int, ...] = (376,)
 
 
-QUICK = Scale(
+QUICK = ExperimentSize(
     size=32, galaxies=200, steps=12, batch=16, tuning_steps=4, budgets=(20, 40), seeds=2, tested=60,
     real_steps=6, real_budgets=(40,),
 )  # fmt: skip
 
 
 class Results:
-    """Lines of JSON, one a run, each with a key."""
+    """Results of the runs, stored as one line of JSON per run."""
 
     def __init__(self, path: Path, *, workers: int) -> None:
         self.path = path
@@ -99,7 +99,7 @@ class Results:
         self.rows = {json.loads(line)["key"]: json.loads(line) for line in lines}
 
     def fill(self, makers: dict[str, Callable[[], dict]]) -> None:
-        """Make what is not there yet, several at once; each is written when it is done."""
+        """Run those that are missing, in parallel, and write each result when it is available."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             running = {pool.submit(timed, make): key for key, make in makers.items() if key not in self.rows}
@@ -112,13 +112,15 @@ class Results:
 
 
 def timed(make: Callable[[], dict]) -> dict:
-    """What was made, and the minutes it took."""
+    """Return the result of `make` with its duration in minutes."""
     start = time.monotonic()
     return {**make(), "minutes": round((time.monotonic() - start) / 60, 2)}
 
 
-def encoder_of(arm: str, folder: Path, scale: Scale, encoder: str, dataset: str, options: dict, steps: int) -> Path:
-    """A pretraining run, continued or begun if it is not complete."""
+def pretrained_run(
+    arm: str, folder: Path, scale: ExperimentSize, encoder: str, dataset: str, options: dict, steps: int
+) -> Path:
+    """Return the folder of a pretraining run; start or resume the run if it is not complete."""
     recipe = Recipe(
         steps=steps,
         batch_size=scale.batch,
@@ -137,54 +139,54 @@ def encoder_of(arm: str, folder: Path, scale: Scale, encoder: str, dataset: str,
     last = run / "checkpoints" / f"step-{steps:08d}.ckpt"
     if last.exists():
         return run
-    begun = any((run / "checkpoints").glob("step-*.ckpt"))
+    started = any((run / "checkpoints").glob("step-*.ckpt"))
     pretrain(
-        output=run, encoder=encoder, dataset=dataset, method="byol-hybrid", recipe=recipe, resume=begun,
-        overwrite=run.exists() and not begun, progress=False,
+        output=run, encoder=encoder, dataset=dataset, method="byol-hybrid", recipe=recipe, resume=started,
+        overwrite=run.exists() and not started, progress=False,
     )  # fmt: skip
-    if not last.exists():  # a signal ends a run in good order, long before its last step
-        raise SystemExit(f"{run} was stopped; run this again to continue it")
+    if not last.exists():  # a signal stops a run regularly before its last step
+        raise SystemExit(f"{run} was stopped; run this script again to resume it")
     return run
 
 
-def ring_sample(scale: Scale) -> tuple[SyntheticSurvey, np.ndarray, np.ndarray, np.ndarray]:
-    """Galaxies behind the pretrained ones, balanced: survey, votes, rows to learn from and rows to test on."""
+def ring_sample(scale: ExperimentSize) -> tuple[SyntheticSurvey, np.ndarray, np.ndarray, np.ndarray]:
+    """Return survey, votes, training rows and balanced test rows of the ring task."""
     survey = SyntheticSurvey(size=scale.size, count=POOL, schema=("rings",), labelled=1.0, first=POOL_FIRST)
     rings = np.array([is_ring(survey.galaxy(index)) for index in range(POOL)])
     votes = np.stack([rings, ~rings], axis=1).astype(np.float32)
-    half, learned = scale.tested // 2, max(scale.budgets)
+    half, n_training = scale.tested // 2, max(scale.budgets)
     yes, no = np.flatnonzero(rings), np.flatnonzero(~rings)
     test = np.concatenate([yes[:half], no[:half]])
-    train = np.concatenate([yes[half : half + learned], no[half : half + learned]])
-    assert len(yes) >= half + learned, "too few rings: raise POOL"
+    train = np.concatenate([yes[half : half + n_training], no[half : half + n_training]])
+    assert len(yes) >= half + n_training, "too few rings: increase POOL"
     return survey, votes, train, test
 
 
-def correct(model, source, rows: np.ndarray, votes: np.ndarray) -> list[int]:
-    """Whether each tested galaxy is told right."""
+def classified_correctly(model, source, rows: np.ndarray, votes: np.ndarray) -> list[int]:
+    """Return 1 for each test galaxy that is classified correctly, else 0."""
     found = model.concentrations(Subset(source, rows))
     return (found.argmax(axis=1) == votes[rows].argmax(axis=1)).astype(int).tolist()
 
 
 def balanced(votes: np.ndarray, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` rows, half of them rings."""
+    """Return `count` rows, half of them rings."""
     order = np.random.default_rng(seed).permutation(rows)
     ring = votes[order, 0] > 0
     return np.concatenate([order[ring][: count // 2], order[~ring][: count - count // 2]])
 
 
-def synthetic(folder: Path, scale: Scale, encoder: str, results: Results) -> None:
-    """Rings of the synthetic survey, and the votes whose truth is known."""
+def run_synthetic(folder: Path, scale: ExperimentSize, encoder: str, results: Results) -> None:
+    """Run the ring task and the vote task on the synthetic survey."""
     options = {"count": scale.galaxies, "schema": list(CAMPAIGNS), "labelled": 0.5}
     runs = {
-        arm: encoder_of(arm, folder / "synthetic", scale, encoder, "galaxyzoo-synthetic", options, scale.steps)
+        arm: pretrained_run(arm, folder / "synthetic", scale, encoder, "galaxyzoo-synthetic", options, scale.steps)
         for arm in PRETRAINED
     }
     survey, votes, train, test = ring_sample(scale)
     results.fill(
         {
             f"synthetic rings {budget} {seed} {arm} {mode}": partial(
-                told_right,
+                ring_accuracy,
                 survey,
                 votes,
                 balanced(votes, train, budget, seed),
@@ -211,28 +213,32 @@ def synthetic(folder: Path, scale: Scale, encoder: str, results: Results) -> Non
     )
 
 
-def told_right(source, votes, rows, test, encoder, mode: str, scale: Scale, seed: int) -> dict:
-    """Learn from some galaxies, and tell whether others have a ring."""
-    return {"correct": correct(learn(source, votes, rows, encoder, mode, scale, seed), source, test, votes)}
+def ring_accuracy(source, votes, rows, test, encoder, mode: str, scale: ExperimentSize, seed: int) -> dict:
+    """Fit a model to some galaxies, and classify others."""
+    return {
+        "correct": classified_correctly(fit_model(source, votes, rows, encoder, mode, scale, seed), source, test, votes)
+    }
 
 
 def modes() -> list[tuple[str, str]]:
-    """Arms and how their encoders are used."""
-    learnt = [(arm, mode) for arm in PRETRAINED for mode in ("frozen", "tuned")]
-    return [("direct", "from scratch"), ("random weights", "frozen"), *learnt]
+    """Return the arms and the use of their encoders."""
+    pretrained = [(arm, mode) for arm in PRETRAINED for mode in ("frozen", "tuned")]
+    return [("direct", "from scratch"), ("random weights", "frozen"), *pretrained]
 
 
-def learn(source, votes: np.ndarray, rows: np.ndarray, encoder: str | Path, mode: str, scale: Scale, seed: int):
-    """A model of the ring task."""
+def fit_model(
+    source, votes: np.ndarray, rows: np.ndarray, encoder: str | Path, mode: str, scale: ExperimentSize, seed: int
+):
+    """Fit a model of the ring task."""
     tuning = Tuning(layers=0 if mode == "frozen" else None, steps=scale.tuning_steps)
     if mode == "from scratch":
         tuning = replace(tuning, learning_rate=1e-3)
     return finetune(Subset(source, rows), votes[rows], RINGS, encoder=encoder, tuning=tuning, seed=seed)
 
 
-def vote_scores(survey: SyntheticSurvey, votes: np.ndarray, encoder: str | Path, learned: int) -> dict:
-    """Scores of a frozen linear head on votes, against votes and against the truth."""
-    train, test = np.arange(learned), np.arange(learned, len(survey))
+def vote_scores(survey: SyntheticSurvey, votes: np.ndarray, encoder: str | Path, n_training: int) -> dict:
+    """Return the scores of a frozen linear head, compared with votes and with the true fractions."""
+    train, test = np.arange(n_training), np.arange(n_training, len(survey))
     model = finetune(Subset(survey, train), votes[train], survey.schema, encoder=encoder)
     found = model.concentrations(Subset(survey, test))
     table = evaluate(found, votes[test], survey.schema)[-1]
@@ -250,7 +256,7 @@ def vote_scores(survey: SyntheticSurvey, votes: np.ndarray, encoder: str | Path,
 
 
 def real_catalogue(source: Path, folder: Path) -> tuple[Path, np.ndarray]:
-    """The real galaxies with votes under the schema's names; the path of the table, and whether each has a ring."""
+    """Write the real galaxies with the vote columns of the schema; return the path, and which have a ring."""
     raw = read_table(source / "catalogue.csv")
     table = Table({"id_str": raw["id_str"]})
     table["file_loc"] = [str((source / word).resolve()) for word in raw["file_loc"]]
@@ -264,12 +270,12 @@ def real_catalogue(source: Path, folder: Path) -> tuple[Path, np.ndarray]:
     return folder / "real.csv", np.asarray(raw["ring"]) > 0
 
 
-def real(source: Path, folder: Path, scale: Scale, encoder: str, results: Results) -> None:
-    """Rings of real galaxies: five fixed folds, encoders pretrained on the real images or on the synthetic survey."""
+def run_real(source: Path, folder: Path, scale: ExperimentSize, encoder: str, results: Results) -> None:
+    """Run the ring task on real galaxies in five folds, pretrained on real or on synthetic images."""
     path, rings = real_catalogue(source.resolve(), folder)
     options = {"catalogue": str(path), "schema": list(CAMPAIGNS)}
     runs = {
-        arm: encoder_of(arm, folder / "real", scale, encoder, "galaxyzoo", options, scale.real_steps)
+        arm: pretrained_run(arm, folder / "real", scale, encoder, "galaxyzoo", options, scale.real_steps)
         for arm in PRETRAINED
     }
     images = FileImages(Catalogue.read(path, RINGS).paths, ImageOptions(size=scale.size))
@@ -281,32 +287,38 @@ def real(source: Path, folder: Path, scale: Scale, encoder: str, results: Result
     starts |= {(f"{arm} on synthetic", "frozen"): folder / "synthetic" / arm for arm in PRETRAINED}
     results.fill(
         {
-            f"real rings {budget} 0 {arm} {mode}": partial(folds, images, votes, fold, budget, start, mode, scale)
+            f"real rings {budget} 0 {arm} {mode}": partial(
+                cross_validate, images, votes, fold, budget, start, mode, scale
+            )
             for budget in scale.real_budgets
             for (arm, mode), start in starts.items()
         }
     )
 
 
-def folds(images, votes: np.ndarray, fold: np.ndarray, budget: int, encoder, mode: str, scale: Scale) -> dict:
-    """Whether each galaxy is told right by the model that did not learn from its fold."""
+def cross_validate(
+    images, votes: np.ndarray, fold: np.ndarray, budget: int, encoder, mode: str, scale: ExperimentSize
+) -> dict:
+    """Return 1 for each galaxy that is classified correctly by a model fitted to the other folds, else 0."""
     right = np.zeros(len(votes), int)
     for number in range(5):
         rows, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         chosen = balanced(votes, rows, min(budget, len(rows)), number)
-        right[test] = correct(learn(images, votes, chosen, encoder, mode, scale, number), images, test, votes)
+        right[test] = classified_correctly(
+            fit_model(images, votes, chosen, encoder, mode, scale, number), images, test, votes
+        )
     return {"correct": right.tolist()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval over galaxies."""
+    """Return the mean and its 95 % bootstrap interval over galaxies."""
     draws = np.random.default_rng(0).integers(len(values), size=(4000, len(values)))
     low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
     return float(values.mean()), float(low), float(high)
 
 
 def ring_table(rows: dict[str, dict]) -> QTable:
-    """Accuracy of each arm and budget, and by how much it differs from the direct one on the same galaxies."""
+    """Return accuracy and paired difference from the direct arm, for each arm and budget."""
     runs: dict[tuple, list] = {}
     for key, row in rows.items():
         where, task, *rest = key.split(" ", 2)
@@ -315,34 +327,34 @@ def ring_table(rows: dict[str, dict]) -> QTable:
             runs.setdefault((where, int(budget), arm_mode), []).append(row["correct"])
     lines = []
     for (where, budget, arm), found in sorted(runs.items(), key=_order):
-        if (where, budget, "direct from scratch") not in runs:  # a killed experiment
+        if (where, budget, "direct from scratch") not in runs:  # an interrupted experiment
             continue
         mean = np.mean(found, axis=0)
         direct = np.mean(runs[where, budget, "direct from scratch"], axis=0)
         lines.append((where, budget, arm, len(found), *interval(mean), *interval(mean - direct)))
     names = ("galaxies", "labels", "arm", "seeds", "accuracy", "low", "high", "minus_direct", "minus_low", "minus_high")
-    return formatted(QTable(rows=lines, names=names), names[4:])
+    return with_three_digits(QTable(rows=lines, names=names), names[4:])
 
 
 def _order(item: tuple[tuple[str, int, str], list]) -> tuple:
-    """Synthetic galaxies first, few labels first, arms as in `modes`."""
+    """Return a sort key: synthetic galaxies first, then by budget, then in the order of `modes`."""
     (where, budget, arm), _ = item
     known = [" ".join(words) for words in modes()]
     return where != "synthetic", budget, known.index(arm) if arm in known else len(known), arm
 
 
 def vote_table(rows: dict[str, dict]) -> QTable:
-    """Scores of frozen linear heads on votes."""
+    """Return the scores of frozen linear heads on votes."""
     lines = [row for key, row in rows.items() if key.startswith("synthetic votes")]
     names = ("loss", "uniform_loss", "error", "coverage_of_votes", "coverage_of_truth")
     table = QTable(
         {"encoder": [row["key"].split()[-1] for row in lines], **{n: [row[n] for row in lines] for n in names}}
     )
-    return formatted(table, names)
+    return with_three_digits(table, names)
 
 
-def formatted(table: QTable, names: tuple[str, ...]) -> QTable:
-    """Three digits."""
+def with_three_digits(table: QTable, names: tuple[str, ...]) -> QTable:
+    """Format columns with three digits."""
     for name in names:
         table[name].info.format = ".3f"
     return table
@@ -354,21 +366,19 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of the real galaxies (catalogue.csv, images)")
     parser.add_argument("--encoder", default="resnet18", help="name of an encoder (default: resnet18)")
     parser.add_argument("--size", type=int, help="side of the images in pixels (default: 32)")
-    parser.add_argument("--steps", type=int, help="of each pretraining (default: 800)")
+    parser.add_argument("--steps", type=int, help="steps of each pretraining run (default: 800)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument(
-        "--tables", action="store_true", help="print the tables of the runs that are there, and no more"
-    )
-    parser.add_argument("--quick", action="store_true", help="a tiny version that shows that everything runs")
+    parser.add_argument("--tables", action="store_true", help="print the tables of existing runs only")
+    parser.add_argument("--quick", action="store_true", help="short version, to test the script")
     args = parser.parse_args()
     given = {name: value for name in ("size", "steps") if (value := getattr(args, name)) is not None}
-    scale = replace(QUICK if args.quick else Scale(), **given)
+    scale = replace(QUICK if args.quick else ExperimentSize(), **given)
     args.output.mkdir(parents=True, exist_ok=True)
     results = Results(args.output / "results.jsonl", workers=args.workers)
     if not args.tables:
-        synthetic(args.output, scale, args.encoder, results)
+        run_synthetic(args.output, scale, args.encoder, results)
         if args.real is not None:
-            real(args.real, args.output, scale, args.encoder, results)
+            run_real(args.real, args.output, scale, args.encoder, results)
     print(f"\n{scale}, {args.encoder}\n")
     for name, table in (("rings", ring_table(results.rows)), ("votes", vote_table(results.rows))):
         table.write(args.output / f"{name}.csv", format="ascii.csv", overwrite=True)

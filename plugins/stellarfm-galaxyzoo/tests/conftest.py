@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny here: threads would only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are tiny in tests: more threads are slower
 
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """The folder of real data beside the repository, or a skip with the reason."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
-    folder = Path(os.environ.get("STELLARFM_SHARED_DATA", beside))
+    """Return the folder of real data next to the repository, or skip the test."""
+    default = Path(__file__).resolve().parents[4] / "shared" / "data"
+    folder = Path(os.environ.get("STELLARFM_SHARED_DATA", default))
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder} (set STELLARFM_SHARED_DATA to their folder)")
     return folder

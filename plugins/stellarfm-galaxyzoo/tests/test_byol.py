@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from stellarfm_galaxyzoo.augmentations import Augmentation, colour_jitter, crop, grey
+from stellarfm_galaxyzoo.augmentations import Augmentation, color_jitter, crop, grayscale
 from stellarfm_galaxyzoo.byol import ByolHybrid, byol_loss, hybrid_weight
 from stellarfm_galaxyzoo.vote_columns import question_numbers
 
@@ -191,16 +191,16 @@ def test_arms_train_with_the_program_and_resume_to_the_bit(arm, tmp_path):
 
 def test_columns_that_are_no_votes_are_refused():
     assert question_numbers(NAMES) == [0, 0, 1, 1, 1]
-    with pytest.raises(PretrainingError, match=r"labels are no votes \(log10 mass\)"):
+    with pytest.raises(PretrainingError, match=r"labels are not votes \(log10 mass\)"):
         ByolHybrid().accept_labels(("log10 mass",))
-    with pytest.raises(PretrainingError, match="side by side"):
+    with pytest.raises(PretrainingError, match="are not adjacent"):
         question_numbers(("a_yes", "b_yes", "a_no"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"contrastive": False, "supervised": False}, "nothing is to be learnt"),
+        ({"contrastive": False, "supervised": False}, "are both false; set at least one"),
         ({"head_on": "neck"}, "head_on is 'neck'; expected one of representation, projection"),
         ({"area": (0.9, 0.3)}, "area is"),
         ({"supervised_weight": -1.0}, "supervised_weight is -1.0"),
@@ -225,8 +225,8 @@ def test_views_turn_a_galaxy_and_keep_its_brightness():
 def test_colours_change_and_greys_do_not():
     images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
-    assert torch.equal(colour_jitter(images, 0.4, share=0.0, generator=generator), images)
-    assert not torch.equal(colour_jitter(images, 0.4, share=1.0, generator=generator), images)
-    flat = grey(images, 1.0, generator=generator)
+    assert torch.equal(color_jitter(images, 0.4, share=0.0, generator=generator), images)
+    assert not torch.equal(color_jitter(images, 0.4, share=1.0, generator=generator), images)
+    flat = grayscale(images, 1.0, generator=generator)
     assert torch.equal(flat[:, 0], flat[:, 2])
     assert flat.mean(dim=1) == pytest.approx(images.mean(dim=1).numpy())

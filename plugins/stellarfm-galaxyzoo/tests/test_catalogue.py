@@ -58,10 +58,10 @@ def test_parts_keep_their_votes(table, schema):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        (SMOOTH, [3, np.nan, 1], "_smooth of row 1 .nan. is not a number; write 0 where nobody was asked"),
+        (SMOOTH, [3, np.nan, 1], "_smooth of row 1 .nan. is not a number; write 0 where a question was not asked"),
         (SMOOTH, [3, 0.25, 1], "_smooth of row 1 .0.25. is a fraction of a vote; expected counts"),
         (SMOOTH, [3, 1, -2], "_smooth of row 2 .-2. is negative"),
-        (SMOOTH, ["3", "x", "1"], "_smooth holds no numbers"),
+        (SMOOTH, ["3", "x", "1"], "_smooth is not numeric"),
         ("id_str", ["a", "b", "a"], "id_str a occurs twice"),
     ],
 )
@@ -74,7 +74,7 @@ def test_votes_that_cannot_be_are_refused(table, schema, column, values, message
 def test_missing_columns_and_rows(table, schema):
     with pytest.raises(CatalogueError, match="cat has no column file_loc"):
         Catalogue(table["id_str", SMOOTH], schema, name="cat")
-    with pytest.raises(CatalogueError, match="cat holds no galaxy"):
+    with pytest.raises(CatalogueError, match="cat is empty"):
         Catalogue(table[:0], schema, name="cat")
 
 
@@ -100,7 +100,7 @@ def test_budgets_and_subsets(survey_folder):
     assert all(some.label(index).sum() > 0 for index in range(5))
     larger = GalaxyZoo(**options, subset="labelled", count=9)
     assert larger.catalogue.ids[:5].tolist() == some.catalogue.ids.tolist()
-    with pytest.raises(CatalogueError, match="offers .* 1000 are asked for"):
+    with pytest.raises(CatalogueError, match="count is 1000, but .* has .* galaxies"):
         GalaxyZoo(**options, count=1000)
 
 

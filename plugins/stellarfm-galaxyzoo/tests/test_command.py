@@ -1,7 +1,9 @@
+import stellarfm_galaxyzoo
 from stellarfm_galaxyzoo.command import GalaxyZooCommand
 from stellarfm_galaxyzoo.schema import CAMPAIGNS
 
 from stellarfm import registry
+from stellarfm.plugin_check import check_plugins
 from stellarfm.testing import CommandConformance
 
 
@@ -10,7 +12,8 @@ class TestCommand(CommandConformance):
 
 
 def test_all_plugins_are_registered_and_work():
-    ours = {(p.group, p.name): p.state for p in registry.plugins() if p.package == "stellarfm-galaxyzoo"}
+    listed = [plugin for plugin in registry.plugins() if plugin.package == "stellarfm-galaxyzoo"]
+    ours = {(plugin.group, plugin.name): plugin.state for plugin in check_plugins(listed)}
     assert ours == dict.fromkeys(
         [
             ("stellarfm.commands", "galaxyzoo"),
@@ -20,6 +23,15 @@ def test_all_plugins_are_registered_and_work():
         ],
         "ok",
     )
+
+
+def test_every_public_name_resolves():
+    assert all(getattr(stellarfm_galaxyzoo, name) is not None for name in stellarfm_galaxyzoo.__all__)
+
+
+def test_every_public_name_has_examples():
+    missing = [n for n in stellarfm_galaxyzoo.__all__ if ">>> " not in (getattr(stellarfm_galaxyzoo, n).__doc__ or "")]
+    assert not missing
 
 
 def test_the_command_names_the_campaigns():

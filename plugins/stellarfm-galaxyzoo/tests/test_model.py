@@ -11,7 +11,7 @@ from stellarfm_galaxyzoo.evaluation import coverage_of_votes, evaluate, reliabil
 from stellarfm_galaxyzoo.exceptions import CatalogueError
 from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels, finetune, thaw
 from stellarfm_galaxyzoo.model import GalaxyModel, features_of
-from stellarfm_galaxyzoo.readout_heads import LinearHead, NeighbourHead, cross_fit
+from stellarfm_galaxyzoo.readout_heads import LinearHead, NeighborHead, cross_fit
 from stellarfm_galaxyzoo.schema import Schema
 from stellarfm_galaxyzoo.synthetic_survey import SyntheticSurvey
 from stellarfm_galaxyzoo.vote_probe import VoteProbe
@@ -85,11 +85,11 @@ def test_neighbours_vote_and_never_on_themselves():
     schema = Schema.load("rings")
     features = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
     votes = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    head = NeighbourHead(features, votes, schema.question_of)
+    head = NeighborHead(features, votes, schema.question_of)
     found = head.predict(np.array([[0.9, 0.05]]))
     assert found[0] == pytest.approx([3.0, 1.0], abs=0.3)
-    swapped = NeighbourHead(features, np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), schema.question_of)
-    assert swapped.predict(features, itself=True)[0, 0] > swapped.predict(features, itself=True)[0, 1]
+    swapped = NeighborHead(features, np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), schema.question_of)
+    assert swapped.predict(features, exclude_self=True)[0, 0] > swapped.predict(features, exclude_self=True)[0, 1]
 
 
 def test_tree_probabilities_are_reliable(truth):
@@ -114,7 +114,7 @@ def test_budgets_are_nested():
     small, large = (draw_labels(votes, count, seed=3) for count in (5, 12))
     assert small.tolist() == large[:5].tolist()
     assert not (large % 2).any()
-    with pytest.raises(CatalogueError, match="25 galaxies have votes on these questions; 26 are asked for"):
+    with pytest.raises(CatalogueError, match="25 galaxies have votes on these questions; expected 26"):
         draw_labels(votes, 26, seed=0)
 
 
@@ -249,8 +249,8 @@ def test_simulate(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["predict", "CAT", "--model", "none", "--output", "o.fits"], "none is no model; expected a directory"),
-        (["predict", "CAT", "--model", "MODEL", "--output", "o.xyz"], "o.xyz: unknown ending"),
+        (["predict", "CAT", "--model", "none", "--output", "o.fits"], "none is not a model; expected a directory"),
+        (["predict", "CAT", "--model", "MODEL", "--output", "o.xyz"], "o.xyz: unknown suffix"),
         (["predict", "CAT", "--model", "MODEL", "--output", "o.fits", "--level", "2"], "level is 2.0"),
         (["predict", "none.csv", "--model", "MODEL", "--output", "o.fits"], "none.csv: no such catalogue"),
         (["evaluate", "CAT", "--model", "MODEL", "--root", "none"], "images are missing"),
@@ -292,7 +292,7 @@ def test_damaged_models_are_refused(change, message, model_folder, tmp_path):
     change(tmp_path / "model")
     with pytest.raises(ModelError, match=message):
         GalaxyModel.load(tmp_path / "model")
-    with pytest.raises(InputNotFoundError, match="is no model"):
+    with pytest.raises(InputNotFoundError, match="is not a model"):
         GalaxyModel.load(tmp_path)
 
 

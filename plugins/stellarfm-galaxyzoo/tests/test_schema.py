@@ -82,8 +82,8 @@ def question(name, *after):
     ("questions", "message"),
     [
         ([question("a"), question("a")], "question a occurs twice"),
-        ([question("a", "b_yes")], "question a comes after b_yes, which is no answer"),
-        ([question("a", "b_yes"), question("b", "a_yes")], "question a waits for itself"),
+        ([question("a", "b_yes")], "question a comes after b_yes, which is not an answer"),
+        ([question("a", "b_yes"), question("b", "a_yes")], "question a depends on itself"),
         ([question("a"), question("b"), question("c", "a_yes", "b_yes")], "which one volunteer can give"),
         ([Question("a", (Answer("yes", "a_yes"),))], "fewer than two answers"),
     ],
@@ -109,7 +109,7 @@ def test_own_schema_from_a_file(tmp_path):
     path.write_text('suffix = "x"\n[[questions]]\nname = "dust"\nanswers = ["lane", "none"]\n')
     assert Schema.load(path).columns == ("dust-x_lane", "dust-x_none")
     path.write_text("questions = 3")
-    with pytest.raises(SchemaError, match="mine.toml is no schema"):
+    with pytest.raises(SchemaError, match="mine.toml is not a schema"):
         Schema.load(path)
     with pytest.raises(InputNotFoundError, match="dr6: neither a campaign"):
         Schema.load("dr6")

@@ -120,8 +120,8 @@ def test_written_survey_is_the_same_survey(survey_folder):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"schema": ("hubble",)}, SchemaError, "synthetic galaxies know no answer to smooth-or-featured-hubble"),
-        ({"labelled": 1.5}, CatalogueError, "labelled is 1.5; expected a share"),
+        ({"schema": ("hubble",)}, SchemaError, "synthetic galaxies have no property for smooth-or-featured-hubble"),
+        ({"labelled": 1.5}, CatalogueError, "labelled is 1.5; expected a fraction"),
         ({"count": 0}, CatalogueError, "count is 0"),
     ],
 )

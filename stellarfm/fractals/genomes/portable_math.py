@@ -1,13 +1,13 @@
-"""Sines and arctangents that come out alike, to the last bit, on every machine.
+"""Sines and arctangents that are bit-equal on every machine.
 
-A chaotic map amplifies the smallest difference of rounding, and two libraries round their sines differently. So the
-renderers use none: the functions here, and the formulas of `variations`, are made of the operations that IEEE 754
-rounds in one way (+ - * / and the square root), in 32 bits.
+A chaotic map amplifies the smallest rounding difference, and libraries round their sines differently. The renderers
+therefore use none of them: the functions here, and the formulas of `variations`, consist of the operations that IEEE
+754 rounds uniquely (+ - * / and the square root), in 32 bits.
 
-They are written once, in terms of four words: `where`, `divide`, `sqrt` and `floor`. In this module the words mean
-numpy's functions, so that the formulas can be called on float32 arrays; `bind` gives them another meaning (those of
-numba, torch or Triton) and another compiler. A product and a sum are
-never to be contracted into one operation; numbers stand to the right of variables, as Triton's interpreter wants it.
+They are written once, in terms of four operations: `where`, `divide`, `sqrt` and `floor`. In this module these are the
+functions of numpy, so that the formulas can be called on float32 arrays; `bind` replaces them (by those of numba, torch
+or Triton) and applies a compiler. A product and a sum must never be contracted into one operation; constants stand to
+the right of variables, as the interpreter of Triton requires.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ A7, A8, A9 = map(np.float32, (-2.9446335509e-2, 1.0025539435e-2, -1.6024120850e-
 
 
 def sine_cosine(angle):
-    """Sine and cosine of float32 angles, within 2e-7 for angles up to 10,000, and never beyond [-1, 1] by more.
+    """Return sine and cosine of float32 angles, within 2e-7 for angles up to 10,000 and within [-1, 1] + 2e-7.
 
-    Reduction to [-pi/4, pi/4] after Cody & Waite (1980). Angles above 50,000 or so, of which 32 bits do not know the
-    place on the circle well, give numbers that are reproducible but no accurate sines. NaN and infinity give NaN.
+    Reduction to [-pi/4, pi/4] after Cody & Waite (1980). For angles above about 50,000, whose phase is poorly resolved
+    in 32 bits, the result is reproducible but inaccurate. NaN and infinity yield NaN.
     """
     quadrant = floor(angle * TWO_OVER_PI + HALF)
     r = ((angle - quadrant * HALF_PI_HIGH) - quadrant * HALF_PI_MIDDLE) - quadrant * HALF_PI_LOW
@@ -58,7 +58,7 @@ def sine_cosine(angle):
 
 
 def arctangent(y, x):
-    """Angle of the point (x, y) in [-pi, pi], like `numpy.arctan2`, within 4e-7; 0 at the origin whatever the signs."""
+    """Return the angle of (x, y) in [-pi, pi], like `numpy.arctan2`, within 4e-7; 0 at the origin for all signs."""
     width = where(x < ZERO, -x, x)
     height = where(y < ZERO, -y, y)
     steep = height > width
@@ -73,28 +73,36 @@ def arctangent(y, x):
 
 
 def bind(
-    functions: Iterable[Callable], words: dict[str, Any], *, number: Callable, compiler: Callable
+    functions: Iterable[Callable], operations: dict[str, Any], *, number: Callable, compiler: Callable
 ) -> dict[str, Callable]:
-    """The same functions with other meanings of the words they use.
+    """Compile functions of this module with other definitions of their operations.
 
     Parameters
     ----------
     functions : iterable of function
-        Each may call those before it, by name.
-    words : dict
-        Meanings of ``where``, ``divide``, ``sqrt``, ``floor`` and of whatever else the functions name.
+        Functions to compile; each may call those before it by name.
+    operations : dict
+        Definitions of ``where``, ``divide``, ``sqrt``, ``floor`` and other names that the functions use.
     number : callable
-        Turns a constant of this module, a float32, into what the other language takes for one.
+        Conversion of a float32 constant of this module to a constant of the target language.
     compiler : callable
-        Applied to each function.
+        Compiler applied to each function.
 
     Returns
     -------
     dict
-        Compiled function by name.
+        Compiled functions by name.
+
+    Examples
+    --------
+    >>> operations = {"where": np.where, "divide": np.divide, "sqrt": np.sqrt, "floor": np.floor}
+    >>> bound = bind([sine_cosine], operations, number=lambda value: value, compiler=lambda function: function)
+    >>> sine, cosine = bound["sine_cosine"](np.zeros(1, np.float32))
+    >>> float(cosine[0])
+    1.0
     """
     constants = {name: number(value) for name, value in globals().items() if isinstance(value, np.float32)}
-    scope = {"__name__": __name__, "__builtins__": builtins, **constants, **words}
+    scope = {"__name__": __name__, "__builtins__": builtins, **constants, **operations}
     bound = {}
     for function in functions:
         scope[function.__name__] = bound[function.__name__] = compiler(FunctionType(function.__code__, scope))

@@ -1,7 +1,7 @@
-"""Random numbers of the samplers: a stream for each candidate, addressed, never shared.
+"""Random numbers of the samplers: one addressable stream per candidate.
 
-They come from the counter-based generator Philox (Salmon et al. 2011), keyed by (seed, index), its counter set by
-(attempt, sampler). Only its raw output is used, which numpy keeps for ever, unlike the methods of
+They come from the counter-based generator Philox (Salmon et al. 2011), keyed by (seed, index), with its counter set to
+(attempt, sampler). Only its raw output is used, which numpy guarantees not to change, unlike the methods of
 `numpy.random.Generator`.
 """
 
@@ -12,21 +12,27 @@ from itertools import islice
 
 import numpy as np
 
-__all__ = ["Draws"]
+__all__ = ["RandomStream"]
 
-#: Random numbers that one attempt may use (a flame of eight maps takes 153).
+#: Maximum number of random numbers per attempt (a flame of eight maps takes 153).
 PER_ATTEMPT = 192
 
 
-class Draws:
-    """The stream of one candidate for one image.
+class RandomStream:
+    """Random numbers of one candidate for one image.
 
     Parameters
     ----------
     sampler : str
-        Name of the sampler: two samplers never see the same numbers.
+        Name of the sampler: two samplers never use the same numbers.
     seed, index, attempt : int
         Address of the candidate; seed and index below 2^64.
+
+    Examples
+    --------
+    >>> stream = RandomStream(sampler="flames", seed=0, index=3)
+    >>> stream.integer(2, 8)
+    2
     """
 
     def __init__(self, *, sampler: str, seed: int, index: int, attempt: int = 0) -> None:
@@ -36,13 +42,13 @@ class Draws:
         self._unit = iter(((raw >> np.uint64(11)) * 2.0**-53).tolist())
 
     def uniform(self, low: float, high: float, n: int) -> list[float]:
-        """`n` numbers, uniform in [low, high)."""
+        """Return `n` numbers, uniform in [low, high)."""
         return [low + (high - low) * unit for unit in islice(self._unit, n)]
 
     def number(self, low: float = 0.0, high: float = 1.0) -> float:
-        """One number, uniform in [low, high)."""
+        """Return one number, uniform in [low, high)."""
         return low + (high - low) * next(self._unit)
 
     def integer(self, low: int, high: int) -> int:
-        """One integer, uniform in low ... high, both included."""
+        """Return one integer, uniform in low ... high inclusive."""
         return low + int(self.number() * (high - low + 1))

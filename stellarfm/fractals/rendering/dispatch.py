@@ -1,6 +1,6 @@
-"""The chaos game for a batch of images, on a GPU where there is one.
+"""The chaos game for a batch of images: Triton on CUDA devices, torch elsewhere.
 
-The counts are those of `stellarfm.fractals.rendering.cpu.render`, to the last bit, whatever the device and the batch.
+Counts are bit-equal to those of `stellarfm.fractals.rendering.cpu.render` on every device and for every batch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 
 from stellarfm.exceptions import FractalError
-from stellarfm.fractals.rendering import torch_kernel as render_torch
-from stellarfm.fractals.rendering.batch import stack
-from stellarfm.fractals.rendering.chaos_game import Program, Window
+from stellarfm.fractals.rendering import torch_kernel
+from stellarfm.fractals.rendering.batch import batch_programs
+from stellarfm.fractals.rendering.program import Program, Window
 
 __all__ = ["render_batch"]
 
@@ -25,40 +25,48 @@ def render_batch(
     points: int,
     seeds: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
-    colour: bool = True,
+    color: bool = True,
 ) -> torch.Tensor:
     """Play the chaos game for many genomes at once.
 
     Parameters
     ----------
     programs, windows : sequence
-        One of each an image: from `compile_genome` and `choose_window`.
+        Program (from `compile_genome`) and window (from `choose_window`) of each image.
     size, points : int
-        Side in pixels and points an image, those outside the window included.
+        Side in pixels and points per image, including those outside the window.
     seeds : sequence of int, optional
-        One an image; all 0 by default, like those of `render`.
+        Seed of each image; 0 by default, as in `render`.
     device : torch.device or str
-        On CUDA a Triton kernel plays, elsewhere torch's own operations.
-    colour : bool
-        Whether to sum up colours too.
+        Device of the renderer: a Triton kernel on CUDA, torch operations elsewhere.
+    color : bool
+        If False, only points are counted.
 
     Returns
     -------
-    torch.Tensor of int64, shape (B, size, size, 3), or (B, size, size, 1) without colour
-        On `device`; per image what `render` gives.
+    torch.Tensor of int64, shape (B, size, size, 3), or (B, size, size, 1) without color
+        Histograms on `device`, as returned by `render`.
 
     Raises
     ------
     FractalError
-        If the numbers of programs, windows and seeds differ or are zero, an image cannot be played, or the
-        device has no 64-bit numbers.
+        If the numbers of programs, windows and seeds differ or are zero, an option is out of range, or the device
+        does not support 64-bit numbers.
+
+    Examples
+    --------
+    >>> from stellarfm.fractals import sample_genome
+    >>> from stellarfm.fractals.rendering import FIXED_WINDOW, compile_genome
+    >>> programs = [compile_genome(sample_genome("flames", seed=0, index=index)) for index in range(2)]
+    >>> render_batch(programs, [FIXED_WINDOW] * 2, size=16, points=500).shape
+    torch.Size([2, 16, 16, 3])
     """
     if torch.device(device).type == "mps":
         raise FractalError("device mps has no 64-bit numbers, which the counts need; choose cpu or cuda")
     seeds = [0] * len(programs) if seeds is None else seeds
-    batch = stack(programs, windows, seeds, size=size, points=points, device=device)
+    batch = batch_programs(programs, windows, seeds, size=size, points=points, device=device)
     if batch.key.device.type == "cuda":
-        from stellarfm.fractals.rendering import triton_kernel as render_triton
+        from stellarfm.fractals.rendering import triton_kernel
 
-        return render_triton.play(batch, size=size, points=points, colour=colour)
-    return render_torch.play(batch, size=size, points=points, colour=colour)
+        return triton_kernel.play(batch, size=size, points=points, color=color)
+    return torch_kernel.play(batch, size=size, points=points, color=color)

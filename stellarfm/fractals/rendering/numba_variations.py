@@ -1,4 +1,4 @@
-"""The variations compiled by numba, one loop over the lanes of a group each, so that they run on vector units."""
+"""The variations compiled by numba, each as one loop over the lanes of a group, so that it is vectorized."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from stellarfm.fractals.rendering.chaos_game import LANES
 
 __all__ = ["OPTIONS", "add_variation"]
 
-#: A division by zero is infinite, no error; sums and products are not contracted (numba does so only with fastmath).
+#: Division by zero yields infinity; products and sums are not contracted (numba does so only with fastmath).
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True}
 
 
 @njit(**OPTIONS)
 def _where(condition, one, other):
-    """Either of two numbers."""
+    """Return `one` if `condition` is true, else `other`."""
     return one if condition else other
 
 
 @njit(**OPTIONS)
 def _divide(one, other):
-    """Quotient of two numbers."""
+    """Return the quotient of two numbers."""
     return one / other
 
 
 def _compiled_formulas() -> list[Callable]:
-    """Scalar functions (x, y, turn) -> (x, y)."""
-    words = {"where": _where, "divide": _divide, "sqrt": np.sqrt, "floor": np.floor}
+    """Return scalar functions (x, y, turn) -> (x, y)."""
+    operations = {"where": _where, "divide": _divide, "sqrt": np.sqrt, "floor": np.floor}
     functions = (sine_cosine, arctangent, *FORMULAS)
-    bound = bind(functions, words, number=lambda value: value, compiler=njit(**OPTIONS))
+    bound = bind(functions, operations, number=lambda value: value, compiler=njit(**OPTIONS))
     return [bound[formula.__name__] for formula in FORMULAS]
 
 
 def _over_lanes(formula: Callable) -> Callable:
-    """A function that adds ``weight * formula`` of 32 points to their sums; bit `lane` of `word` is the turn."""
+    """Return a function that adds ``weight * formula`` of 32 points to their sums; bit `lane` of `word` is the sign."""
 
     @njit(**OPTIONS)
     def add(weight, word, work):
@@ -74,7 +74,7 @@ def _over_lanes(formula: Callable) -> Callable:
 
 @njit(**OPTIONS | {"forceinline": False})
 def add_variation(code, weight, word, work):
-    """Add variation number `code` of a group's points ``work[:2]``, times `weight`, to ``work[2:]``."""
+    """Add variation number `code` of the points ``work[:2]`` of a group, times `weight`, to ``work[2:]``."""
     if code == 0:
         _linear(weight, word, work)
     elif code == 1:

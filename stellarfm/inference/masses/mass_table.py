@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -15,16 +12,14 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from stellarfm.exceptions import MapError, StellarFMError
+from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import check_output, new_file
 
 __all__ = [
     "check_masses_path",
-    "file_sha256",
     "interval_columns",
     "level_name",
     "mass_table",
-    "record_inputs",
-    "write_hdus",
     "write_masses",
 ]
 
@@ -133,25 +128,6 @@ def mass_table(
         table[name].info.description = DESCRIPTIONS.get(name)
     table.meta = {"levels": " ".join(f"{level:g}" for level in intervals)}
     return table
-
-
-def record_inputs(meta: dict[str, Any], paths: Sequence[str | os.PathLike]) -> None:
-    """Add name and sha256 of each input file to the meta data of a result, in place."""
-    for number, path in enumerate(paths, start=1):
-        meta[f"input_{number}"] = Path(path).name
-        meta[f"input_{number}_sha256"] = file_sha256(path)
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def build_date() -> dict[str, str]:
-    """Return ``{"date": ...}`` if SOURCE_DATE_EPOCH is set, else an empty mapping: equal inputs give equal files."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return {"date": datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%S")} if epoch else {}
 
 
 def check_masses_path(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -271,12 +247,3 @@ def _write_votable(table: QTable, path: Path) -> None:
     votable = from_table(plain)
     votable.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
     votable.to_xml(str(path))
-
-
-def write_hdus(hdus: Sequence[Any], path: str | os.PathLike) -> None:
-    """Write HDUs with CHECKSUM and DATASUM whose comments hold no date, so that equal data give equal files."""
-    hdulist = fits.HDUList(list(hdus))
-    hdulist.update_extend()
-    for hdu in hdulist:
-        hdu.add_checksum(when="data and header of this HDU")
-    hdulist.writeto(path)

@@ -102,10 +102,10 @@ class PatchClusters(BaseEstimator):
         Returns
         -------
         labels : ndarray
-            int16, 1 to n_segments.
+            Segment numbers, int16, 1 to n_segments.
         confidence : ndarray
-            float32: 1 minus the ratio of the distances to the nearest and the second nearest center; 0 on a border, 1
-            in a center.
+            One minus the ratio of the distances to the nearest and the second nearest center, float32; 0 on a border,
+            1 in a center.
         """
         distance = np.stack([np.linalg.norm(scores - center, axis=-1) for center in self.centers_], axis=-1)
         nearest, second = np.moveaxis(np.sort(distance, axis=-1)[..., :2], -1, 0)

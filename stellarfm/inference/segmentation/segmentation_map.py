@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from stellarfm.inference.masses.mass_table import write_hdus
+from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import new_file
 
 __all__ = ["Segmentation"]

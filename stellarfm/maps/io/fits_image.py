@@ -1,13 +1,14 @@
-"""One map in a FITS file: numbers, unit, celestial WCS. Where an observer's header is doubted."""
+"""Two-dimensional images in FITS; one way in, `open_fits`, and one way out, `write_hdus`."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -17,26 +18,26 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
 from stellarfm.maps.io.missing_data import logged_warnings
 
-__all__ = ["Plane", "open_fits", "read_plane", "wcs_header"]
+__all__ = ["SMALLEST_SIDE", "Plane", "open_fits", "read_plane", "wcs_header", "write_hdus"]
 
 logger = logging.getLogger("stellarfm")
 
-#: A map narrower than this holds no structure to learn from.
+#: Smallest side of a map in pixels; narrower maps hold no structure to learn from.
 SMALLEST_SIDE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """A two-dimensional map as stored.
+    """Two-dimensional map as stored in a file.
 
     Attributes
     ----------
     values : ndarray
         Shape (ny, nx), floating point.
     wcs : WCS
-        Two-dimensional and celestial.
+        Two-dimensional celestial WCS.
     header : fits.Header
-        Of its HDU.
+        Header of the HDU that holds the map.
     where : str
         File and extension, for messages.
     """
@@ -47,7 +48,7 @@ class Plane:
     where: str
 
     def unit(self) -> str:
-        """BUNIT as written; raises `UnitsError` if there is none."""
+        """Return BUNIT as written; raise `UnitsError` if it is missing."""
         text = str(self.header.get("BUNIT", "")).strip()
         if not text:
             raise UnitsError(
@@ -58,7 +59,25 @@ class Plane:
 
 @contextmanager
 def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.HDUList, str]]:
-    """Yield an open HDU list and its name; warnings become log messages, failures `ReaderError`."""
+    """Open a FITS file and log the warnings that it causes.
+
+    Parameters
+    ----------
+    source : path or HDUList
+        An open HDU list is left open.
+
+    Yields
+    ------
+    HDUList, str
+        The HDUs and the name of the file for messages.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such file.
+    ReaderError
+        If it is not a FITS file, or truncated, or one of the errors of astropy is raised inside the context.
+    """
     if isinstance(source, fits.HDUList):
         name = source.filename() or "HDUList"
         with logged_warnings(name):
@@ -73,7 +92,7 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
 
 @contextmanager
 def _reader_errors(path: Path) -> Iterator[None]:
-    """Turn what astropy raises on a foreign or truncated file into one line about it."""
+    """Convert the errors that astropy raises on foreign or truncated files to one-line `ReaderError`."""
     try:
         yield
     except (InputNotFoundError, MapError, ReaderError):
@@ -83,24 +102,31 @@ def _reader_errors(path: Path) -> Iterator[None]:
 
 
 def read_plane(hdu: fits.ImageHDU | fits.PrimaryHDU, *, where: str) -> Plane:
-    """The map in an HDU, degenerate axes squeezed.
+    """Read the map of an image HDU; axes of length one are dropped.
+
+    Parameters
+    ----------
+    hdu : ImageHDU or PrimaryHDU
+        Image of any number type.
+    where : str
+        File (and extension) for error messages.
 
     Raises
     ------
     MapError
-        If it is no two-dimensional image of a reasonable size, or has no celestial WCS.
+        If it is not a two-dimensional image of a reasonable size, or has no celestial WCS.
     """
     if hdu.data is None or not getattr(hdu, "is_image", False):
-        raise MapError(f"{where}: no image; expected a two-dimensional map")
+        raise MapError(f"{where}: not an image; expected a two-dimensional map")
     values = np.asarray(hdu.data)
     _check_shape(values.shape, where)
     kept = [axis for axis, length in enumerate(reversed(values.shape), start=1) if length > 1]
     native = values.dtype.newbyteorder("=") if values.dtype.kind == "f" else np.dtype(float)
-    return Plane(values.squeeze().astype(native), _celestial(hdu.header, kept, where), hdu.header, where)
+    return Plane(values.squeeze().astype(native), _celestial_wcs(hdu.header, kept, where), hdu.header, where)
 
 
 def _check_shape(shape: tuple[int, ...], where: str) -> None:
-    """Refuse spectra, cubes and stamps."""
+    """Raise `MapError` for spectra, cubes and images that are too small."""
     sides = [length for length in shape if length > 1]
     if len(sides) > 2:
         raise MapError(
@@ -115,30 +141,47 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
 
 
 def wcs_header(header: fits.Header, *, where: str) -> fits.Header:
-    """The cards that a WCS may believe.
+    """Return a copy of a header without the cards that slow down or mislead `astropy.wcs.WCS`.
 
-    Commentary goes: CASA writes thousands of lines, which cost seconds. So does an equinox that no catalogue ever had
-    (0, say): astropy would precess the field by two thousand years; without it the frame is ICRS.
+    Commentary is dropped: CASA writes thousands of lines, which cost seconds. So is an equinox outside 1850 to 2100
+    (0, say), with which astropy would correct positions for two thousand years; without it the frame is ICRS.
     """
     clean = fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
     for key in ("EQUINOX", "EPOCH"):
         equinox = clean.get(key)
         if isinstance(equinox, float | int) and not 1850 <= equinox <= 2100:
-            logger.info("%s: %s %g is no equinox; the frame is taken as ICRS", where, key, equinox)
+            logger.info("%s: %s %g is not a valid equinox; the frame is taken as ICRS", where, key, equinox)
             del clean[key]
     return clean
 
 
-def _celestial(header: fits.Header, axes: list[int], where: str) -> WCS:
-    """The celestial WCS of the pixel axes that are kept."""
+def _celestial_wcs(header: fits.Header, axes: list[int], where: str) -> WCS:
+    """Return the celestial WCS of the pixel axes `axes` (FITS numbers)."""
     try:
         wcs = WCS(wcs_header(header, where=where))
         wcs = wcs if wcs.naxis == 2 else wcs.sub(axes)
         if wcs.is_celestial and np.all(proj_plane_pixel_scales(wcs) > 0):
             return wcs
     except (WcsError, ValueError, MemoryError, TypeError, KeyError) as error:
-        raise MapError(f"{where}: the WCS cannot be read ({error}); mend CTYPE, CRVAL, CRPIX, CDELT") from error
+        raise MapError(f"{where}: the WCS cannot be read ({error}); correct CTYPE, CRVAL, CRPIX, CDELT") from error
     found = ", ".join(repr(header.get(f"CTYPE{axis}", "")) for axis in axes)
     raise MapError(
         f"{where}: no celestial WCS (CTYPE {found}); expected sky axes such as 'RA---TAN' and 'DEC--TAN' in the header"
     )
+
+
+def write_hdus(hdus: Sequence[Any], path: str | os.PathLike) -> None:
+    """Write HDUs with CHECKSUM and DATASUM but without time stamps, so that equal data give equal files.
+
+    Parameters
+    ----------
+    hdus : sequence of HDU
+        The primary HDU first.
+    path : path
+        New file; an existing one is an error.
+    """
+    hdulist = fits.HDUList(list(hdus))
+    hdulist.update_extend()
+    for hdu in hdulist:
+        hdu.add_checksum(when="data and header of this HDU")
+    hdulist.writeto(path)

@@ -1,4 +1,4 @@
-"""What our HDF5 files share: attributes, units, tables with one dataset a column, and one line for a broken file."""
+"""Parts common to the HDF5 files of stellarfm: schema, attributes with units, tables of one dataset per column."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def has_schema(path: Path, schema: str) -> bool:
-    """Whether `path` is an HDF5 file of this schema; never raises."""
+    """Return True if `path` is an HDF5 file of this schema; never raises."""
     try:
         with h5py.File(path) as file:
             return read_text(file, "schema") == schema
@@ -37,17 +37,17 @@ def has_schema(path: Path, schema: str) -> bool:
 
 
 def check_schema(file: h5py.File, path: Path, *, schema: str, version: int) -> None:
-    """Raise `ReaderError` unless a file says that it is of this schema, and of this version or an earlier one."""
+    """Raise `ReaderError` unless the root attributes state this schema, in this version or an earlier one."""
     found, number = read_text(file, "schema"), file.attrs.get("schema_version", 0)
     if found != schema:
-        raise ReaderError(f"{path}: schema is {found!r}, expected {schema!r}; this is another kind of file")
+        raise ReaderError(f"{path}: schema is {found!r}; expected {schema!r}")
     if number > version:
         raise ReaderError(f"{path}: schema version {number}, expected at most {version}; update stellarfm")
 
 
 @contextmanager
 def hdf5_errors(path: Path) -> Iterator[None]:
-    """Turn what h5py raises into one line about the file."""
+    """Convert the errors of h5py to one-line `ReaderError` that names the file."""
     try:
         yield
     except StellarFMError:
@@ -57,13 +57,13 @@ def hdf5_errors(path: Path) -> Iterator[None]:
 
 
 def read_text(group: h5py.Group, name: str) -> str:
-    """A text attribute, whichever way HDF5 stores it; empty if absent."""
+    """Return a text attribute, however HDF5 stores it; empty if absent."""
     value = group.attrs.get(name, "")
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def read_unit(text: object, where: str, expected: str) -> u.UnitBase:
-    """A unit attribute; missing or unreadable ones are refused."""
+    """Parse a unit attribute; raise `UnitsError` if it is None or unreadable."""
     if text is None:
         raise UnitsError(f"{where} has no unit attribute; expected {expected!r}")
     try:
@@ -73,15 +73,15 @@ def read_unit(text: object, where: str, expected: str) -> u.UnitBase:
 
 
 def read_quantity(file: h5py.File, name: str, path: Path, *, expected: str) -> u.Quantity:
-    """The attribute `name`, a number or numbers in the unit that the attribute ``<name>_unit`` tells."""
+    """Return the attribute `name`, one or more numbers, in the unit of the attribute ``<name>_unit``."""
     if name not in file.attrs:
-        raise ReaderError(f"{path}: attribute {name!r} is missing; expected numbers in {expected}, say")
+        raise ReaderError(f"{path}: attribute {name!r} is missing; expected numbers, for instance in {expected}")
     where = f"{path}: attribute {name!r}"
     return np.asarray(file.attrs[name], dtype=float) * read_unit(file.attrs.get(f"{name}_unit"), where, expected)
 
 
 def read_table(group: h5py.Group, path: Path) -> QTable:
-    """A table from a group with one dataset a column."""
+    """Read a table from a group of one dataset per column."""
     table = QTable()
     for name, dataset in group.items():
         values = dataset.asstr()[()].astype(str) if h5py.check_string_dtype(dataset.dtype) else dataset[()]
@@ -92,7 +92,7 @@ def read_table(group: h5py.Group, path: Path) -> QTable:
 
 
 def write_table(group: h5py.Group, table: QTable) -> None:
-    """One dataset a column."""
+    """Write a table into a group, one dataset per column; masked values become NaN or empty text."""
     for name in table.colnames:
         values = _plain(table[name])
         if values.dtype.kind not in "biufUS":
@@ -104,7 +104,7 @@ def write_table(group: h5py.Group, table: QTable) -> None:
 
 
 def _plain(column: Any) -> np.ndarray:
-    """Numbers or text of a column; what is masked becomes NaN or empty."""
+    """Return numbers or text of a column; masked values become NaN or empty text."""
     if hasattr(column, "filled"):
         text = column.dtype.kind in "SU"
         column = column.filled("") if text else column.astype(float).filled(np.nan)

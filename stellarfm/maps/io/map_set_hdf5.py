@@ -1,9 +1,11 @@
-"""The HDF5 form of a MapSet: schema ``stellarfm-mapset``, version 1."""
+"""Sets of windows in HDF5 (schema ``stellarfm-mapset``, version 1), to and from the columns of `MapSet`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,11 +23,10 @@ from stellarfm.maps.io.hdf5_tables import (
     write_table,
 )
 from stellarfm.maps.io.missing_data import blank_zeros
-from stellarfm.maps.map_set import MapSet
 from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible
 from stellarfm.output import new_file
 
-__all__ = ["is_mapset", "read_mapset", "write_mapset"]
+__all__ = ["is_map_set", "read_columns", "write_columns"]
 
 SCHEMA = "stellarfm-mapset"
 SCHEMA_VERSION = 1
@@ -39,38 +40,36 @@ _DATASETS = {
 _OPTIONAL = {"cell_size": (u.pc, "pc", True)}
 
 
-def is_mapset(path: str | os.PathLike) -> bool:
-    """Whether `path` is an HDF5 file of this schema; never raises."""
+def is_map_set(path: str | os.PathLike) -> bool:
+    """Return True if `path` is an HDF5 file of this schema; never raises."""
     return has_schema(Path(path), SCHEMA)
 
 
-def read_mapset(path: str | os.PathLike) -> MapSet:
-    """Read a map set; see `MapSet.read`."""
+def read_columns(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the arguments of `MapSet` from a file; errors are those of `MapSet.read`.
+
+    Parameters
+    ----------
+    path : path
+        HDF5 file.
+
+    Returns
+    -------
+    dict
+        Maps of shape (N, ny, nx), the table ``stars``, scales, ``label_kind`` and names.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
     with hdf5_errors(path), h5py.File(path) as file:
         check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
-        _check_complete(file, path)
-        return _located(path, _columns(file, path))
+        for name in (*_DATASETS, "stars"):
+            if name not in file:
+                raise ReaderError(f"{path}: {name!r} is missing; expected {', '.join(_DATASETS)} and the group stars")
+        return _columns(file, path)
 
 
-def _located(path: Path, columns: dict) -> MapSet:
-    """Build the set; an error names the file."""
-    try:
-        return MapSet(**columns)
-    except MapError as error:
-        raise type(error)(f"{path}: {error}") from error
-
-
-def _check_complete(file: h5py.File, path: Path) -> None:
-    for name in (*_DATASETS, "stars"):
-        if name not in file:
-            raise ReaderError(f"{path}: {name!r} is missing; expected {', '.join(_DATASETS)} and the group stars")
-
-
-def _columns(file: h5py.File, path: Path) -> dict:
-    """Everything a MapSet is made of."""
+def _columns(file: h5py.File, path: Path) -> dict[str, Any]:
     names = [*_DATASETS, *(name for name in _OPTIONAL if name in file)]
     maps = {name: _read_maps(file[name], name, path) for name in names}
     check_plausible(maps["column_density"], where=f"{path}: dataset 'column_density'")
@@ -92,39 +91,47 @@ def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
     stored = read_unit(dataset.attrs.get("unit"), where, spelling)
     if not stored.is_equivalent(unit):
         raise UnitsError(f"{where} has unit {dataset.attrs['unit']!r}; expected {spelling!r}")
-    values = _floating(dataset, where)
-    values = blank_zeros(values, where=where) if zero_is_missing else values
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
+        raise MapError(f"{where} is not an array of floating-point numbers; expected shape (N, ny, nx)")
+    values = blank_zeros(dataset[()], where=where) if zero_is_missing else dataset[()]
     return u.Quantity(values, stored, copy=False).to(unit, copy=False)
 
 
-def _floating(dataset: h5py.Dataset, where: str) -> np.ndarray:
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
-        raise MapError(f"{where} is no array of floating-point numbers; expected shape (N, ny, nx)")
-    return dataset[()]
+def write_columns(path: str | os.PathLike, columns: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Write a map set, whole or not at all.
 
-
-def write_mapset(mapset: MapSet, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-    """Write a map set; see `MapSet.write`."""
+    Parameters
+    ----------
+    path : path
+        HDF5 file.
+    columns : mapping
+        Attributes of `MapSet`, by name.
+    overwrite : bool
+        Replace an existing file; otherwise it is an `OutputExistsError`.
+    """
     with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(_attributes(mapset))
+        file.attrs.update(_attributes(columns))
         for name, (_, spelling, _) in (_DATASETS | _OPTIONAL).items():
-            if (maps := getattr(mapset, name)) is not None:
+            if (maps := columns[name]) is not None:
                 _write_maps(file, name, maps.value, spelling)
-        _write_stars(file.create_group("stars"), mapset)
+        stars = columns["stars"].copy(copy_data=False)
+        if np.all(np.asarray(stars["simulation"]) == columns["simulation"]):
+            stars.remove_column("simulation")  # the root attribute holds it
+        write_table(file.create_group("stars"), stars)
 
 
-def _attributes(mapset: MapSet) -> dict:
+def _attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "pixel_scale": mapset.pixel_scale.value,
+        "pixel_scale": columns["pixel_scale"].value,
         "pixel_scale_unit": "pc",
-        "depth": mapset.depth.value,
+        "depth": columns["depth"].value,
         "depth_unit": "pc",
-        "mass_per_hydrogen": mapset.mass_per_hydrogen,
-        "label_kind": mapset.label_kind or "",
-        "simulation": mapset.simulation,
-        "provenance": mapset.provenance,
+        "mass_per_hydrogen": columns["mass_per_hydrogen"],
+        "label_kind": columns["label_kind"] or "",
+        "simulation": columns["simulation"],
+        "provenance": columns["provenance"],
     }
 
 
@@ -133,11 +140,3 @@ def _write_maps(file: h5py.File, name: str, values: np.ndarray, spelling: str) -
     chunks = (min(16, n), ny, nx) if n else None
     options = {"chunks": chunks, "compression": "gzip", "compression_opts": 6, "shuffle": True} if n else {}
     file.create_dataset(name, data=values.astype(np.float32, copy=False), **options).attrs["unit"] = spelling
-
-
-def _write_stars(group: h5py.Group, mapset: MapSet) -> None:
-    """Every column; ``simulation`` only where it says more than the root attribute."""
-    stars = mapset.stars.copy(copy_data=False)
-    if np.all(np.asarray(stars["simulation"]) == mapset.simulation):
-        stars.remove_column("simulation")
-    write_table(group, stars)

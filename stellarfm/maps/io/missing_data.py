@@ -1,4 +1,4 @@
-"""What is missing is NaN, and what is strange is said: shared by everything that reads."""
+"""Missing pixels as NaN, and warnings of other libraries as log messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,22 @@ logger = logging.getLogger("stellarfm")
 
 
 def blank_zeros(values: np.ndarray, *, where: str, only: np.ndarray | None = None) -> np.ndarray:
-    """A copy with exact zeros (of the pixels `only`, if given) turned into NaN; the log says how many."""
+    """Replace exact zeros by NaN and log their number.
+
+    Parameters
+    ----------
+    values : ndarray
+        Floating-point numbers; not modified.
+    where : str
+        File (and extension) for the log message.
+    only : ndarray, optional
+        Boolean, shape of `values`; zeros elsewhere are kept.
+
+    Returns
+    -------
+    ndarray
+        `values` itself if no pixel is replaced, else a copy.
+    """
     zero = values == 0 if only is None else (values == 0) & only
     if not zero.any():
         return values
@@ -25,7 +40,7 @@ def blank_zeros(values: np.ndarray, *, where: str, only: np.ndarray | None = Non
 
 @contextmanager
 def logged_warnings(where: str) -> Iterator[None]:
-    """Turn every Python warning raised inside into a log message about `where`."""
+    """Log every Python warning raised inside the context, prefixed with `where`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -1,115 +1,115 @@
-"""The callback that asks the guard, and keeps the last good checkpoint of a run that it stops."""
+"""Callback that stops a collapsed run and keeps its last good checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.collapse import Guard
+from stellarfm.pretraining.callbacks.step_callback import StepCallback
+from stellarfm.pretraining.collapse import CollapseDetector
 from stellarfm.pretraining.diagnostics import gradient_norm, images_differ, is_finite
 from stellarfm.pretraining.lightning_module import PretrainingModule
 
-__all__ = ["Watch"]
+__all__ = ["CollapseCallback"]
+
+REMEDY = "restart with a lower learning_rate, a longer warmup_steps or precision = '32-true'"
 
 
-class Watch(Callback):
-    """Measures the gradient, asks `Guard` at each line of the log, and lets no broken weights into a checkpoint.
+class CollapseCallback(StepCallback):
+    """Measures the gradient norm, applies a `CollapseDetector` and keeps non-finite weights out of checkpoints.
 
-    Whether the loss is finite is noted at every step on the device itself, and read where a line is written or a
-    checkpoint is due: a GPU need not wait for it.
+    Whether the loss is finite is recorded at every step on the training device, and read only where a row of the log or
+    a checkpoint is due, so that a GPU need not synchronize at every step.
 
     Parameters
     ----------
-    guard : Guard
-        Who judges.
+    detector : CollapseDetector
+        Detector of collapsed runs.
     folder : pathlib.Path
-        Of the checkpoints.
+        Folder of the checkpoints.
     every : int
-        Steps between lines of the log.
+        Number of steps between rows of the log.
     """
 
-    def __init__(self, guard: Guard, folder: Path, *, every: int) -> None:
-        self.guard = guard
+    def __init__(self, detector: CollapseDetector, folder: Path, *, every: int) -> None:
+        super().__init__(every=every)
+        self.detector = detector
         self.folder = folder
-        self.every = every
         self.finite: torch.Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Lightning puts this into the checkpoint."""
-        return self.guard.state_dict()
+        """Return the detector's state, which Lightning stores in the checkpoint."""
+        return self.detector.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What the guard knew when the checkpoint was written."""
-        self.guard.load_state_dict(state_dict)
+        """Restore the detector's state."""
+        self.detector.load_state_dict(state_dict)
 
     @property
-    def suspicious(self) -> bool:
-        """Whether the run looks hopeless; its last checkpoint from before is kept as long."""
-        return self.guard.since is not None
+    def is_suspect(self) -> bool:
+        """Whether the run seems to have collapsed; meanwhile the last checkpoint from before is kept."""
+        return self.detector.since is not None
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
-        """Note the gradient's norm before it is clipped, if a line is due."""
+        """Measure the norm of the gradient before it is clipped, if a row is due."""
         assert isinstance(module, PretrainingModule)
-        step = trainer.global_step + 1
-        if step % self.every == 0 or step == module.recipe.steps:
+        if self.due(trainer.global_step + 1, module):
             module.values["gradient"] = gradient_norm(module.learner.parameters())
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Judge, if a line is due."""
+        """Record whether the loss is finite, and check the run if a row is due."""
         assert isinstance(module, PretrainingModule)
         finite = torch.isfinite(module.values["loss"])
         self.finite = finite if self.finite is None else self.finite & finite
-        step = trainer.global_step
-        if step % self.every == 0 or step == module.recipe.steps:
-            self._judge({name: float(value) for name, value in module.values.items()}, batch, step)
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
 
-    def _judge(self, values: dict[str, float], batch: Any, step: int) -> None:
-        """Ask the guard; blame the images where they are at fault."""
+    def on_due_step(self, trainer: Trainer, module: PretrainingModule, batch: Any) -> None:
+        """Stop a run that has collapsed or whose images are unusable."""
+        step = trainer.global_step
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         if not bool(torch.isfinite(images).all()):
-            raise self.error(
-                f"step {step}: the images hold NaN or infinity, so that loss is not finite; mend the dataset"
-            )
+            self._stop(f"step {step}: the images contain NaN or infinity, so the loss is not finite; fix the dataset")
         if not images_differ(images):
-            raise self.error(
-                f"step {step}: all images of a batch are the same, so that nothing can be learnt; "
-                "mend the dataset or its options"
+            self._stop(
+                f"step {step}: all images of a batch are identical, so nothing can be learned; "
+                "fix the dataset or its options"
             )
         try:
-            self.guard.check(values, step=step)
+            self.detector.check({name: float(value) for name, value in module.values.items()}, step=step)
         except PretrainingError as error:
-            raise self.error(str(error)) from None
+            self._stop(str(error))
         self.check_loss(step)
 
     def check_loss(self, step: int) -> None:
         """Raise `PretrainingError` if the loss was not finite at any step so far."""
         if self.finite is not None and not bool(self.finite):
-            raise self.error(
-                f"step {step}: the loss was not finite some steps ago; start anew with a lower learning_rate, a longer "
-                "warmup_steps or precision = '32-true'"
-            )
+            self._stop(f"step {step}: the loss was not finite at an earlier step; {REMEDY}")
 
     def check_weights(self, module: torch.nn.Module, *, step: int) -> None:
-        """Raise `PretrainingError` if what is to be saved is not finite."""
+        """Raise `PretrainingError` if any weight or loss is not finite; called before a checkpoint is saved."""
         self.check_loss(step)
         if not is_finite(module):
-            raise self.error(
-                f"step {step}: weights are not finite; start anew with a lower learning_rate, a longer warmup_steps or "
-                "precision = '32-true'"
-            )
+            self._stop(f"step {step}: weights are not finite; {REMEDY}")
 
-    def error(self, reason: str) -> PretrainingError:
-        """The error of a run that is given up, with what is left of it; later checkpoints are removed."""
+    def discard_later_checkpoints(self) -> int | None:
+        """Remove all checkpoints but the first, and return its step; None if there is no checkpoint.
+
+        While a run is suspect its last good checkpoint is kept, so that the first one is the last good one.
+        """
         checkpoints = sorted(self.folder.glob("step-*.ckpt"))
-        if not checkpoints:
-            return PretrainingError(f"{reason} (no checkpoint was written yet)")
         for path in checkpoints[1:]:
-            path.unlink(missing_ok=True)  # written since the run looks hopeless
-        kept = int(checkpoints[0].stem.removeprefix("step-"))
-        return PretrainingError(f"{reason} (the checkpoint and the encoder of step {kept} are kept)")
+            path.unlink(missing_ok=True)
+        return int(checkpoints[0].stem.removeprefix("step-")) if checkpoints else None
+
+    def _stop(self, reason: str) -> NoReturn:
+        """Raise `PretrainingError` with the reason and the step whose checkpoint is kept."""
+        kept = self.discard_later_checkpoints()
+        if kept is None:
+            raise PretrainingError(f"{reason} (no checkpoint was written yet)")
+        raise PretrainingError(f"{reason} (the checkpoint and the encoder of step {kept} are kept)")

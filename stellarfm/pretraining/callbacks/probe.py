@@ -1,6 +1,6 @@
-"""An outside question to the encoder every so many steps: its answers, step by step, are the curve of a run.
+"""Callback that evaluates the encoder with a user-supplied probe every N steps.
 
-What is asked is given from outside (`stellarfm.evaluation.mass_probe.MassProbe`, say): pretraining knows no maps.
+The probe is passed in (for example `stellarfm.evaluation.mass_probe.MassProbe`): pretraining does not depend on maps.
 """
 
 from __future__ import annotations
@@ -14,32 +14,40 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from stellarfm.contracts import Encoder
 from stellarfm.exceptions import PretrainingError
+from stellarfm.pretraining.callbacks.step_callback import StepCallback
 from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.probe_curve import SCORES, draw_curve
-from stellarfm.pretraining.step_table import Table
 
-__all__ = ["Probe", "Probing"]
+__all__ = ["Probe", "ProbeCallback"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What is asked of the encoder, and how often.
+    """Evaluation of the encoder during pretraining.
 
     Attributes
     ----------
     ask : callable
-        ``ask(encoder)`` gives named scores; the encoder is the one that would be exported, on its device. It must not
-        change it, and always give the same scores; its random draws leave no trace in the run.
+        Function ``ask(encoder)`` that returns named scores. The encoder is the one that would be exported, on its
+        device. The function must be deterministic and must not change the encoder; the global random states are
+        restored afterwards.
     every : int
-        Steps between questions; the first is asked before any step, the last after all.
+        Number of steps between evaluations; the encoder is also evaluated before the first and after the last step.
     about : str
-        What the scores are, in one line.
+        Description of the scores, one line.
     check : callable, optional
-        ``check(encoder)`` raises where `ask` could not work; it is called before a run begins.
+        Function ``check(encoder)``, called before the run starts, that raises an error if `ask` cannot work.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining import Probe
+    >>> probe = Probe(ask=lambda encoder: {"width": encoder.embed_dim}, every=100, about="length of the features")
+    >>> probe.every
+    100
     """
 
     ask: Callable[[Encoder], Mapping[str, float]]
@@ -49,32 +57,43 @@ class Probe:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise PretrainingError(f"probe steps are {self.every}; expected at least 1")
+            raise PretrainingError(f"every of a probe is {self.every}; expected at least 1 step")
 
 
-class Probing(Callback):
-    """Asks a `Probe`, writes ``probe.csv`` and the trainer's other logs, and draws ``probe.png`` when the run ends."""
+class ProbeCallback(StepCallback):
+    """Evaluates a `Probe`, writes ``probe.csv`` and draws ``probe.png`` when the run ends.
+
+    Parameters
+    ----------
+    probe : Probe
+        The evaluation.
+    folder : pathlib.Path
+        Folder of the run.
+    batch_size : int
+        Number of images per step.
+    """
 
     def __init__(self, probe: Probe, folder: Path, *, batch_size: int) -> None:
+        super().__init__(every=probe.every, table=folder / SCORES, prefix="probe/")
         self.probe = probe
         self.folder = folder
         self.batch_size = batch_size
-        self.table = Table(folder / SCORES)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Cut the table to what the checkpoint knows; ask before the first step."""
-        if trainer.is_global_zero:
-            self.table.cut(trainer.global_step)
-        if trainer.global_step == 0:
-            self._ask(trainer, module)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Ask, if it is time."""
+        """Remove the rows that will be written again; evaluate before the first step."""
         assert isinstance(module, PretrainingModule)
-        if trainer.global_step % self.probe.every == 0 or trainer.global_step == module.recipe.steps:
-            self._ask(trainer, module)
+        super().on_train_start(trainer, module)
+        if trainer.global_step == 0:
+            self.on_due_step(trainer, module, None)
+
+    def on_due_step(self, trainer: Trainer, module: PretrainingModule, batch: Any) -> None:
+        """Evaluate the encoder and write a row."""
+        if not (trainer.is_global_zero or module.sharded):  # sharded weights need all devices to take part
+            return
+        with _preserved_random_states():
+            scores = {name: float(score) for name, score in self.probe.ask(module.exported).items()}
+        if trainer.is_global_zero:
+            self.log_row(trainer, scores, images=trainer.global_step * self.batch_size)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Draw the curve."""
@@ -82,30 +101,13 @@ class Probing(Callback):
             draw_curve(self.folder, about=self.probe.about)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Draw the curve of a run that was given up."""
+        """Draw the curve of a run that is stopped by an error."""
         self.on_train_end(trainer, module)
-
-    def _ask(self, trainer: Trainer, module: LightningModule) -> None:
-        """One line of the table."""
-        assert isinstance(module, PretrainingModule)
-        if not (trainer.is_global_zero or module.sharded):  # weights that are spread over devices need all of them
-            return
-        with _untouched_chance():
-            scores = {name: float(score) for name, score in self.probe.ask(module.exported).items()}
-        if trainer.is_global_zero:
-            self._write(trainer, scores)
-
-    def _write(self, trainer: Trainer, scores: dict[str, float]) -> None:
-        """To the table and the trainer's other logs."""
-        step = trainer.global_step
-        self.table.add({"step": step, "images": step * self.batch_size, **scores})
-        for logger in trainer.loggers:
-            logger.log_metrics({f"probe/{name}": score for name, score in scores.items()}, step=step)
 
 
 @contextmanager
-def _untouched_chance() -> Iterator[None]:
-    """Put the global random states of Python, NumPy and torch back afterwards."""
+def _preserved_random_states() -> Iterator[None]:
+    """Restore the global random states of Python, NumPy and torch afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state, not a draw
     with torch.random.fork_rng():
         try:

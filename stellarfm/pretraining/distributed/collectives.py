@@ -1,4 +1,4 @@
-"""Sums and means over the processes of a run; with a single process, nothing happens."""
+"""Sums, means and concatenations over the processes of a run; identities in a single process."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from typing import Any
 import torch
 from torch import distributed
 
-__all__ = ["gather", "mean", "place", "total"]
+__all__ = ["all_gather", "all_reduce_mean", "all_reduce_sum", "rank_and_world_size"]
 
 
-def place() -> tuple[int, int]:
-    """Number of this process and of all processes."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes.
+
+    Examples
+    --------
+    >>> from stellarfm.pretraining.distributed import rank_and_world_size
+    >>> rank_and_world_size()
+    (0, 1)
+    """
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate over processes; the gradient of a process's part is the sum of what all processes say of it."""
+    """Concatenation over processes; the gradient of a process's part is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(values) for _ in range(place()[1])]
+        parts = [torch.empty_like(values) for _ in range(rank_and_world_size()[1])]
         distributed.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
@@ -30,25 +37,60 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.contiguous()
         distributed.all_reduce(gradient)
-        number, processes = place()
-        return gradient.chunk(processes)[number]
+        rank, world_size = rank_and_world_size()
+        return gradient.chunk(world_size)[rank]
 
 
-def gather(values: torch.Tensor) -> torch.Tensor:
-    """Rows of all processes in their order, shape (processes N, ...) for (N, ...); gradients flow back to each."""
-    return values if place()[1] == 1 else _Gather.apply(values)
+def all_gather(values: torch.Tensor) -> torch.Tensor:
+    """Concatenate the rows of all processes, in order of rank; gradients flow back to each.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        Shape (N, ...), the same on all processes.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (world_size N, ...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.distributed import all_gather
+    >>> all_gather(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return values if rank_and_world_size()[1] == 1 else _Gather.apply(values)
 
 
-def total(values: torch.Tensor) -> torch.Tensor:
-    """Sum over processes, in place, without gradient."""
-    if place()[1] > 1:
+def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over processes, in place and without gradient; return it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.distributed import all_reduce_sum
+    >>> all_reduce_sum(torch.ones(2))
+    tensor([1., 1.])
+    """
+    if rank_and_world_size()[1] > 1:
         distributed.all_reduce(values)
     return values
 
 
-def mean(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Mean of named scalars over processes."""
-    processes = place()[1]
-    if processes == 1 or not values:
+def all_reduce_mean(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the means of named scalars over processes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.distributed import all_reduce_mean
+    >>> all_reduce_mean({"loss": torch.tensor(2.0)})
+    {'loss': tensor(2.)}
+    """
+    world_size = rank_and_world_size()[1]
+    if world_size == 1 or not values:
         return values
-    return dict(zip(values, total(torch.stack([value.float() for value in values.values()])) / processes, strict=True))
+    means = all_reduce_sum(torch.stack([value.float() for value in values.values()])) / world_size
+    return dict(zip(values, means, strict=True))

@@ -1,4 +1,4 @@
-"""The process around a run: threads, random state, signals - and the other processes it may start."""
+"""Process-wide state during a run: threads, random state, signals and spawned processes."""
 
 from __future__ import annotations
 
@@ -14,63 +14,73 @@ import torch
 from torch.multiprocessing import ProcessRaisedException
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.distributed.devices import Devices
-from stellarfm.pretraining.distributed.voices import silent
+from stellarfm.pretraining.distributed.devices import Devices, silenced_loggers
 from stellarfm.pretraining.recipe import Recipe
 
-__all__ = ["SIGNALS", "processes", "set_threads", "settings"]
+__all__ = ["SIGNALS", "run_settings", "set_threads", "spawned_processes"]
 
+#: Signals that stop a run after the current step.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def settings(recipe: Recipe) -> Iterator[None]:
-    """Torch's threads and random state, Lightning's voice and two signals, for the time of a run only."""
+def run_settings(recipe: Recipe) -> Iterator[None]:
+    """Set torch's threads and silence Lightning; restore them, torch's random state and signal handlers afterwards."""
     threads = torch.get_num_threads()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    with torch.random.fork_rng(), silent():
+    with torch.random.fork_rng(), silenced_loggers():
         set_threads(recipe)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            _handle(handlers)
+            _set_handlers(handlers)
 
 
 def set_threads(recipe: Recipe) -> None:
-    """The recipe's number of threads, if it names one; a spawned process does this for itself."""
+    """Set the recipe's number of torch threads, if it has one; spawned processes do this for themselves."""
     if recipe.torch_threads:
         torch.set_num_threads(recipe.torch_threads)
 
 
 @contextmanager
-def processes(team: Devices) -> Iterator[None]:
-    """While spawned processes work: hand signals on to them, and make their errors ours."""
-    if team.launched or team.total == 1:
-        yield
+def spawned_processes(devices: Devices) -> Iterator[list[signal.Signals]]:
+    """Forward signals to spawned processes, and convert their errors.
+
+    Yields
+    ------
+    list of signal.Signals
+        Signals that were forwarded; it stays empty where no processes are spawned.
+
+    Raises
+    ------
+    PretrainingError
+        If a spawned process was ended by such an error.
+    """
+    received: list[signal.Signals] = []
+
+    def forward(number: int, frame: Any) -> None:
+        """Send SIGTERM to the spawned processes, which end after the current step."""
+        received.append(signal.Signals(number))
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGTERM)
+
+    if devices.launched or devices.world_size == 1:
+        yield received
         return
-    _handle(dict.fromkeys(SIGNALS, _hand_on))
+    _set_handlers(dict.fromkeys(SIGNALS, forward))
     try:
-        yield
+        yield received
     except ProcessRaisedException as error:
-        raise _our_error(error) from error
+        name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+        if name == f"{PretrainingError.__module__}.PretrainingError":
+            raise PretrainingError(message) from error
+        raise
 
 
-def _handle(handlers: Mapping[signal.Signals, Any]) -> None:
-    """Set signal handlers (from the main thread only: Python allows no other)."""
+def _set_handlers(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Set signal handlers (Python allows that in the main thread only)."""
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _hand_on(number: int, frame: Any) -> None:
-    """Send SIGTERM to the spawned processes; each ends after the step at hand."""
-    for child in multiprocessing.active_children():
-        if child.pid is not None:
-            os.kill(child.pid, signal.SIGTERM)
-
-
-def _our_error(error: ProcessRaisedException) -> Exception:
-    """The error of stellarfm that ended a spawned process, or else what torch made of it."""
-    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
-    return PretrainingError(message) if name == f"{PretrainingError.__module__}.PretrainingError" else error

@@ -1,9 +1,7 @@
-"""Augmented views of a batch, made on the batch's device with a few tensor operations.
+"""Augmentations of a batch of images, as tensor operations on the device of the batch.
 
-Every function draws through `stellarfm.pretraining.distributed.random`, so that several devices make the views that one
-would.
-
-Channels are physical quantities: they are never mixed, permuted or turned grey.
+All random numbers are drawn through `stellarfm.pretraining.distributed.random`, so that the views do not depend on the
+number of devices. Channels are physical quantities, which are never mixed, permuted or converted to gray.
 """
 
 from __future__ import annotations
@@ -20,34 +18,37 @@ __all__ = [
     "ROTATIONS",
     "Crop",
     "Stretch",
-    "all_turns",
     "blur",
     "crop",
-    "mirror",
-    "mirrored",
+    "flip_sign",
     "noise",
-    "standardise",
+    "random_sign",
+    "random_symmetry",
+    "standardize",
     "stretch",
-    "turn",
+    "symmetries",
 ]
 
 ROTATIONS = ("any", "quarter", "none")
+#: Largest number of attempts to draw a crop that fits.
 TRIES = 10
-CENTRE, SPREAD, LIMIT = 0.5, 0.2, 5.0  # flames have means of 0.4-0.5 and a standard deviation of 0.2
+#: Mean and standard deviation that are subtracted and divided by (flames have means of 0.4 to 0.5 and a standard
+#: deviation of 0.2), and the limit to which standardized images are clipped.
+CENTER, SPREAD, LIMIT = 0.5, 0.2, 5.0
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop, resampled to a square.
+    """Random crop, resampled to a square.
 
     Attributes
     ----------
     size : int
         Side of the result in pixels.
     area : tuple of float
-        Range of the fraction of the area of the image that is covered.
+        Range of the fraction of the image area that is covered.
     aspect : tuple of float
-        Range of the ratio of width to height of what is covered, drawn uniformly in its logarithm.
+        Range of the ratio of width to height of the covered region, drawn uniformly in its logarithm.
     """
 
     size: int
@@ -57,14 +58,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Limits of a random change of each channel's brightness scale; zero switches a part off.
+    """Limits of a random change of each channel's brightness scale; zero disables a part.
 
     Attributes
     ----------
     gain : float
         Factors lie in [1 - gain, 1 + gain].
     offset : float
-        Added constants lie in [-offset, offset], in units of the standardised images.
+        Added constants lie in [-offset, offset], in units of the standardized images.
     gamma : float
         Exponents lie in [exp(-gamma), exp(gamma)].
     """
@@ -77,7 +78,7 @@ class Stretch:
 def crop(
     images: torch.Tensor, how: Crop, *, generator: torch.Generator, rotation: str = "any", flips: bool = True
 ) -> torch.Tensor:
-    """Rotate, crop and flip in one bilinear resampling.
+    """Rotate, crop and flip images in one bilinear resampling.
 
     The image is rotated about its center, continued beyond its borders by reflection, and cropped along the rotated
     axes with the distribution of torchvision's ``RandomResizedCrop``: rotation changes neither the area of a crop, nor
@@ -90,7 +91,7 @@ def crop(
     how : Crop
         Size of the result, and ranges of area and aspect ratio.
     generator : torch.Generator
-        On the device of `images`.
+        Source of randomness, on the device of `images`.
     rotation : {"any", "quarter", "none"}
         Any angle, multiples of 90 degrees, or none.
     flips : bool
@@ -100,6 +101,14 @@ def crop(
     -------
     torch.Tensor
         Shape (B, C, how.size, how.size).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.methods.augmentations import Crop, crop
+    >>> how = Crop(size=16, area=(0.3, 1.0))
+    >>> crop(torch.rand(2, 3, 32, 32), how, generator=torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 16, 16])
     """
     count = len(images)
     angle = _angles(count, rotation, generator)
@@ -118,10 +127,10 @@ def crop(
 
 
 def _sides(count: int, how: Crop, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Widths and heights of random crops in units of the side of the image, each of shape (count,).
+    """Draw widths and heights of random crops in units of the side of the image, each of shape (count,).
 
-    As in torchvision, pairs of area and aspect ratio are drawn until a crop fits, but no more than ten times; the
-    crop is then the whole image.
+    As in torchvision, pairs of area and aspect ratio are drawn until a crop fits, at most ten times; after that the
+    crop is the whole image.
     """
     area = uniform((TRIES, count), *how.area, generator=generator, axis=1)
     aspect = uniform((TRIES, count), *map(math.log, how.aspect), generator=generator, axis=1).exp()
@@ -133,7 +142,7 @@ def _sides(count: int, how: Crop, generator: torch.Generator) -> tuple[torch.Ten
 
 
 def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tensor:
-    """Random angles in radians, shape (count,)."""
+    """Draw random angles in radians, shape (count,)."""
     turns = uniform((count,), 0.0, 1.0, generator=generator)
     if rotation == "any":
         return turns * 2.0 * math.pi
@@ -144,63 +153,79 @@ def _angles(count: int, rotation: str, generator: torch.Generator) -> torch.Tens
     raise ValueError(f"rotation is {rotation!r}; expected one of {', '.join(ROTATIONS)}")
 
 
-def all_turns(images: torch.Tensor) -> list[torch.Tensor]:
-    """The eight symmetries of square images: four right angles, each also flipped."""
-    turned = [torch.rot90(images, turns, dims=(-2, -1)) for turns in range(4)]
-    return [*turned, *(image.flip(-1) for image in turned)]
+def symmetries(images: torch.Tensor) -> list[torch.Tensor]:
+    """Return the images in their eight symmetries: rotated by four right angles, each also flipped.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.methods.augmentations import symmetries
+    >>> len(symmetries(torch.rand(2, 3, 8, 8)))
+    8
+    """
+    rotated = [torch.rot90(images, turns, dims=(-2, -1)) for turns in range(4)]
+    return [*rotated, *(image.flip(-1) for image in rotated)]
 
 
-def turn(images: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
-    """Each image in one of its eight symmetries, chosen at random; no pixel is resampled."""
+def random_symmetry(images: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+    """Return each image in a random one of its eight symmetries; no pixel is resampled."""
     choice = (8.0 * uniform((len(images),), 0.0, 1.0, generator=generator)).long().clamp(max=7)
-    return torch.stack(all_turns(images))[choice, torch.arange(len(images), device=images.device)]
+    return torch.stack(symmetries(images))[choice, torch.arange(len(images), device=images.device)]
 
 
-def mirrored(images: torch.Tensor, channel: int) -> torch.Tensor:
-    """Images (B, C, size, size) with the sign of a channel, about the centre, turned."""
+def flip_sign(images: torch.Tensor, channel: int) -> torch.Tensor:
+    """Return images (B, C, size, size) with the sign of a channel, relative to 0.5, flipped."""
     flipped = images.clone()
-    flipped[:, channel] = 2.0 * CENTRE - flipped[:, channel]
+    flipped[:, channel] = 2.0 * CENTER - flipped[:, channel]
     return flipped
 
 
-def mirror(images: torch.Tensor, channel: int, *, generator: torch.Generator) -> torch.Tensor:
-    """`mirrored` for half of the images."""
+def random_sign(images: torch.Tensor, channel: int, *, generator: torch.Generator) -> torch.Tensor:
+    """Apply `flip_sign` to a random half of the images."""
     chosen = uniform((len(images), 1, 1, 1), 0.0, 1.0, generator=generator) < 0.5
-    return torch.where(chosen, mirrored(images, channel), images)
+    return torch.where(chosen, flip_sign(images, channel), images)
 
 
-def standardise(images: torch.Tensor) -> torch.Tensor:
-    """From [0, 1] to [-2.5, 2.5]: centre 0 and spread about 1, as `MapScaler` makes of real maps."""
-    return (images - CENTRE) / SPREAD
+def standardize(images: torch.Tensor) -> torch.Tensor:
+    """Map images from [0, 1] to [-2.5, 2.5], with mean 0 and spread about 1, as `MapScaler` does for real maps.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.methods.augmentations import standardize
+    >>> standardize(torch.tensor([0.5]))
+    tensor([0.])
+    """
+    return (images - CENTER) / SPREAD
 
 
 def stretch(images: torch.Tensor, how: Stretch, *, generator: torch.Generator) -> torch.Tensor:
-    """Standardised images with a random gamma, gain and offset for each channel of each image, clipped to +-5."""
+    """Standardize images, with a random gamma, gain and offset of each channel of each image, and clip to +-5."""
     shape = (*images.shape[:2], 1, 1)
     gamma = uniform(shape, -how.gamma, how.gamma, generator=generator).exp()
     gain = uniform(shape, 1.0 - how.gain, 1.0 + how.gain, generator=generator)
     offset = uniform(shape, -how.offset, how.offset, generator=generator)
     bent = images.clamp(0.0, 1.0) ** gamma if how.gamma else images
-    return (standardise(bent) * gain + offset).clamp(-LIMIT, LIMIT)
+    return (standardize(bent) * gain + offset).clamp(-LIMIT, LIMIT)
 
 
 def blur(
     images: torch.Tensor, *, probability: float, sigma: tuple[float, float], generator: torch.Generator
 ) -> torch.Tensor:
-    """Gaussian blur with a standard deviation of `sigma` pixels (a range), for a share `probability` of the images."""
+    """Blur a fraction `probability` of the images by Gaussians of standard deviations in the range `sigma`, pixels."""
     count, channels = images.shape[:2]
-    reach = math.ceil(2.5 * sigma[1])
+    radius = math.ceil(2.5 * sigma[1])
     widths = uniform((count, 1), *sigma, generator=generator)
     widths = torch.where(uniform((count, 1), 0.0, 1.0, generator=generator) < probability, widths, 1e-3)
-    distance = torch.arange(-reach, reach + 1, device=images.device)
+    distance = torch.arange(-radius, radius + 1, device=images.device)
     kernels = torch.softmax(-0.5 * (distance / widths) ** 2, dim=1).repeat_interleave(channels, dim=0)
-    flat = functional.pad(images.flatten(0, 1).unsqueeze(0), [reach] * 4, mode="reflect")
+    flat = functional.pad(images.flatten(0, 1).unsqueeze(0), [radius] * 4, mode="reflect")
     for kernel in (kernels[:, None, :, None], kernels[:, None, None, :]):
         flat = functional.conv2d(flat, kernel, groups=count * channels)
     return flat.view_as(images)
 
 
 def noise(images: torch.Tensor, *, level: float, generator: torch.Generator) -> torch.Tensor:
-    """White noise, its standard deviation drawn from [0, level] for each image, in units of the standardised images."""
+    """Add white noise with a standard deviation drawn from [0, level] for each image, in standardized units."""
     levels = uniform((len(images), 1, 1, 1), 0.0, level, generator=generator)
     return images + levels * normal(tuple(images.shape), generator=generator)

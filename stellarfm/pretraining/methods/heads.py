@@ -1,4 +1,4 @@
-"""The projection head of DINO, iBOT and DINOv2."""
+"""Projection head of DINO, iBOT and DINOv2."""
 
 from __future__ import annotations
 
@@ -25,9 +25,16 @@ class PrototypeHead(nn.Module):
     prototypes : int
         Number K of prototypes.
     hidden, bottleneck : int
-        Widths of the perceptron and of the space of the prototypes.
+        Widths of the hidden layers, and of the space of the prototypes.
     frozen_norm : bool
-        Keep the magnitudes at 1 (``norm_last_layer`` of DINO) instead of learning them (DINOv2).
+        Fix the magnitudes at 1 (``norm_last_layer`` of DINO) instead of learning them (DINOv2).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.pretraining.methods.heads import PrototypeHead
+    >>> PrototypeHead(32, prototypes=16, hidden=64, bottleneck=8)(torch.zeros(2, 32)).shape
+    torch.Size([2, 16])
     """
 
     def __init__(
@@ -37,26 +44,26 @@ class PrototypeHead(nn.Module):
         self.perceptron = nn.Sequential(
             nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
-        self.apply(_initialise)
+        self.apply(_initialize)
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         bound = bottleneck**-0.5
         nn.init.uniform_(self.prototypes, -bound, bound)
         self.magnitudes = nn.Parameter(torch.ones(prototypes, 1), requires_grad=not frozen_norm)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K), float32, of features (N, D): cosine similarities times the magnitudes of the prototypes."""
+        """Return logits (N, K), float32, of features (N, D): cosine similarities times the prototypes' magnitudes."""
         embedded = self.perceptron(features)
         with torch.autocast(features.device.type, enabled=False):
             unit = functional.normalize(embedded.float(), dim=-1)
             return functional.linear(unit, functional.normalize(self.prototypes, dim=-1) * self.magnitudes)
 
     def last_layer(self) -> list[nn.Parameter]:
-        """Parameters of the prototypes."""
+        """Return the parameters of the prototypes."""
         return [self.prototypes, self.magnitudes]
 
 
-def _initialise(module: nn.Module) -> None:
-    """Truncated normal weights with a standard deviation of 0.02 and zero biases, as in the DINOv2 code."""
+def _initialize(module: nn.Module) -> None:
+    """Draw truncated normal weights with a standard deviation of 0.02 and set biases to zero, as in the DINOv2 code."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

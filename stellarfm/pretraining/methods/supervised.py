@@ -1,7 +1,8 @@
-"""The method `supervised`: an encoder and a linear head learn labels from end to end."""
+"""Pretraining method `supervised`: end-to-end training of an encoder and a linear head on labels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,19 +10,22 @@ from torch import nn
 
 from stellarfm.contracts import Encoder, PretrainingMethod
 from stellarfm.exceptions import PretrainingError
-from stellarfm.pretraining.distributed.collectives import gather, place, total
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_sum, rank_and_world_size
 from stellarfm.pretraining.methods import augmentations as augment
+from stellarfm.pretraining.optimization import parameter_groups
 
 __all__ = ["Supervised", "SupervisedModule"]
 
 LOSSES = ("gaussian", "mse")
-#: Limits of the logarithm of a predicted variance, in units of the labels' own: far outside what data support.
+#: Limits of the logarithm of a predicted variance, in units of the variance of the labels.
 LOG_VARIANCE = (-9.0, 3.0)
 
 
 class SupervisedModule(nn.Module):
-    """Encoder and head; predictions are in units of the first batch's labels, whose mean and spread are kept here."""
+    """Encoder and head; predictions are standardized by the mean and spread of the first batch's labels.
+
+    The names of the attributes are those of the tensors in a checkpoint.
+    """
 
     centre: torch.Tensor
     scale: torch.Tensor
@@ -36,45 +40,46 @@ class SupervisedModule(nn.Module):
         self.register_buffer("ready", torch.tensor(False))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and logarithm of the variance, each (B, labels) in float32, of standardised labels."""
+        """Return mean and logarithm of the variance of the standardized labels, each (B, n_labels), float32."""
         features = self.encoder.encode(images).image  # type: ignore[operator]
         with torch.autocast(images.device.type, enabled=False):
             mean, log_variance = self.head(features.float()).chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     @torch.no_grad()
-    def standardise(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels (B, labels) in units of the first batch's."""
-        everyone = gather(labels)
-        known = everyone.isfinite()
+    def standardize(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return labels (B, n_labels) in units of the first batch's mean and spread."""
+        gathered = all_gather(labels)
+        known = gathered.isfinite()
         count = known.sum(dim=0).clamp(min=1)
-        mean = torch.where(known, everyone, 0.0).sum(dim=0) / count
-        spread = (torch.where(known, everyone - mean, 0.0).square().sum(dim=0) / count).sqrt()
+        mean = torch.where(known, gathered, 0.0).sum(dim=0) / count
+        spread = (torch.where(known, gathered - mean, 0.0).square().sum(dim=0) / count).sqrt()
         self.centre.copy_(torch.where(self.ready, self.centre, mean))
         self.scale.copy_(torch.where(self.ready, self.scale, torch.where(spread > 0, spread, 1.0)))
         self.ready.fill_(True)
         return (labels - self.centre) / self.scale
 
 
+@dataclass(kw_only=True, eq=False)
 class Supervised(PretrainingMethod):
-    """Labels from images, end to end: the baseline that frozen features are to be measured against.
+    """Prediction of labels, trained end to end: the baseline for frozen features.
 
     The encoder's image vector, dropout and one linear layer give each label's mean and variance. The loss is the
     negative log likelihood of a normal distribution, ``(log s^2 + (y - m)^2 / s^2) / 2`` (Nix & Weigend 1994), or the
-    squared error alone; unknown labels (NaN) do not count. Images are turned by right angles and flipped: a mass does
-    not depend on the orientation on the sky, but on the scale of the maps, which is never changed. Predictions are
-    means over all these symmetries.
+    squared error alone; unknown labels (NaN) are ignored. Images are rotated by right angles and flipped, because a
+    mass does not depend on the orientation on the sky; the scale of the maps is not changed. Predictions are means over
+    all these symmetries.
 
     Parameters
     ----------
     loss : {"gaussian", "mse"}
-        What is minimised.
+        Loss that is minimized.
     dropout : float
-        Share of features that are dropped before the head.
+        Fraction of features that are dropped before the head.
     symmetries : bool
-        Turn and flip images.
+        Rotate and flip images.
     mirrored_channel : int or None
-        Channel whose sign (about 0.5) is turned for half of the images: the velocity of a map, seen from behind.
+        Channel whose sign (about 0.5) is flipped for half of the images: the velocity, as seen from behind.
     gain, offset : float
         Limits of the stretch jitter, see `stellarfm.pretraining.methods.augmentations.Stretch`.
     noise : float
@@ -82,42 +87,44 @@ class Supervised(PretrainingMethod):
     clip : float
         Largest norm of the gradient; 0 switches clipping off.
     layer_decay, stem_rate : float
-        See `stellarfm.pretraining.groups.parameter_groups`; below 1 for an encoder that is already trained.
+        See `stellarfm.pretraining.methods.parameter_groups`; below 1 for an encoder that is already trained.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stellarfm.encoders import ShallowResNet
+    >>> from stellarfm.pretraining.methods import Supervised
+    >>> method = Supervised(loss="mse")
+    >>> method.accept_labels(("log mass",))
+    >>> module = method.build(ShallowResNet(), image_size=32, total_steps=100)
+    >>> views = method.views(torch.rand(4, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    >>> sorted(method.losses(module, views, step=0, labels=torch.rand(4, 1)))
+    ['loss', 'mse']
     """
 
     labelled = True
 
-    def __init__(
-        self,
-        *,
-        loss: str = "gaussian",
-        dropout: float = 0.1,
-        symmetries: bool = True,
-        mirrored_channel: int | None = None,
-        gain: float = 0.0,
-        offset: float = 0.0,
-        noise: float = 0.05,
-        clip: float = 1.0,
-        layer_decay: float = 1.0,
-        stem_rate: float = 1.0,
-    ) -> None:
-        self.loss = loss
-        self.dropout = dropout
-        self.symmetries = symmetries
-        self.mirrored_channel = mirrored_channel
-        self.stretch = augment.Stretch(gain, offset, 0.0)
-        self.noise = noise
-        self.clip = clip
-        self.layer_decay = layer_decay
-        self.stem_rate = stem_rate
+    loss: str = "gaussian"
+    dropout: float = 0.1
+    symmetries: bool = True
+    mirrored_channel: int | None = None
+    gain: float = 0.0
+    offset: float = 0.0
+    noise: float = 0.05
+    clip: float = 1.0
+    layer_decay: float = 1.0
+    stem_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.stretch = augment.Stretch(self.gain, self.offset, 0.0)
         self.n_labels = 1
 
     def accept_labels(self, names: tuple[str, ...]) -> None:
-        """All of them are learnt."""
+        """Receive the names of the labels, all of which are learned."""
         self.n_labels = len(names)
 
     def build(self, encoder: Encoder, *, image_size: int, total_steps: int) -> SupervisedModule:
-        """Encoder and head; checks that the options fit."""
+        """Return encoder and head; raise `PretrainingError` for options that do not fit."""
         if self.loss not in LOSSES:
             raise PretrainingError(f"loss is {self.loss!r}; expected one of {', '.join(LOSSES)}")
         if image_size % encoder.patch_size:
@@ -133,44 +140,44 @@ class Supervised(PretrainingMethod):
         return SupervisedModule(encoder, encoder.embed_dim, labels=self.n_labels, dropout=self.dropout)
 
     def views(self, images: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
-        """One view of each image, standardised, shape (B, C, size, size)."""
+        """Return one standardized view of each image, shape (B, C, size, size)."""
         if self.symmetries:
-            images = augment.turn(images, generator=generator)
+            images = augment.random_symmetry(images, generator=generator)
         if self.mirrored_channel is not None:
-            images = augment.mirror(images, self.mirrored_channel, generator=generator)
+            images = augment.random_sign(images, self.mirrored_channel, generator=generator)
         view = augment.stretch(images, self.stretch, generator=generator)
         return augment.noise(view, level=self.noise, generator=generator) if self.noise else view
 
     def losses(
         self, module: nn.Module, views: torch.Tensor, *, step: int, labels: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """``loss``, and ``mse``: the squared error in units of the labels."""
+        """Return ``loss``, and ``mse``, the mean squared error in units of the labels."""
         assert isinstance(module, SupervisedModule)
         assert labels is not None
         mean, log_variance = module(views)
         known = labels.isfinite()
-        error = (mean - torch.where(known, module.standardise(labels), 0.0)).square()
+        error = (mean - torch.where(known, module.standardize(labels), 0.0)).square()
         per_label = error if self.loss == "mse" else 0.5 * (log_variance + error * torch.exp(-log_variance))
         squared = _mean_of_known(error.detach() * module.scale.square(), known)
         return {"loss": _mean_of_known(per_label, known), "mse": squared}
 
     @torch.no_grad()
     def predict(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        """Labels (B, labels) of images in the datasets' units, as means over the symmetries that were trained on."""
+        """Return predicted labels (B, n_labels) in the units of the dataset, as means over the symmetries."""
         assert isinstance(module, SupervisedModule)
-        copies = augment.all_turns(images) if self.symmetries else [images]
+        copies = augment.symmetries(images) if self.symmetries else [images]
         if self.mirrored_channel is not None:
-            copies = [*copies, *(augment.mirrored(copy, self.mirrored_channel) for copy in copies)]
-        means = [module(augment.standardise(copy))[0] for copy in copies]
+            copies = [*copies, *(augment.flip_sign(copy, self.mirrored_channel) for copy in copies)]
+        means = [module(augment.standardize(copy))[0] for copy in copies]
         return torch.stack(means).mean(dim=0) * module.scale + module.centre
 
     def encoder(self, module: nn.Module) -> Encoder:
-        """The encoder without its head."""
+        """Return the encoder without its head."""
         assert isinstance(module, SupervisedModule)
         return module.encoder  # type: ignore[return-value]
 
     def parameter_groups(self, module: nn.Module) -> list[dict[str, Any]]:
-        """Groups of one rate and one decay each; see `stellarfm.pretraining.groups`."""
+        """Return the parameter groups; see `stellarfm.pretraining.methods.parameter_groups`."""
         return parameter_groups(module, self.encoder(module), layer_decay=self.layer_decay, stem_rate=self.stem_rate)
 
     def before_optimizer(self, module: nn.Module, *, step: int) -> None:
@@ -180,6 +187,6 @@ class Supervised(PretrainingMethod):
 
 
 def _mean_of_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean over the known labels of all processes, times the share that is this process's: means of it add up."""
-    count = total(known.sum().float()).clamp(min=1.0) / place()[1]
+    """Return the sum over this process's known labels, scaled so that its mean over processes is the global mean."""
+    count = all_reduce_sum(known.sum().float()).clamp(min=1.0) / rank_and_world_size()[1]
     return torch.where(known, values, 0.0).sum() / count

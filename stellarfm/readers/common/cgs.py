@@ -1,4 +1,4 @@
-"""Units of the numbers inside readers, in cgs, as astropy has them: solar masses of others differ by 3e-6."""
+"""Units in cgs, from astropy's constants; other packages' solar masses differ by 3e-6."""
 
 from astropy import units as u
 

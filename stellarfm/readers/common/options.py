@@ -1,4 +1,4 @@
-"""What a user may say about a simulation output, with the units taken off, and what follows for every snapshot."""
+"""Reader options in cgs units, and the metadata common to all snapshots of an output."""
 
 from __future__ import annotations
 
@@ -15,16 +15,30 @@ from stellarfm.exceptions import ReaderError, UnitsError
 from stellarfm.maps.units import MASS_PER_HYDROGEN
 from stellarfm.readers.common.run_identity import file_hashes, run_name, snapshot_number
 
-__all__ = ["Choices", "in_cgs"]
+__all__ = ["OutputOptions", "parse_cgs"]
 
 
-def in_cgs(text: str, option: str, unit: u.UnitBase) -> float:
-    """The number, in cgs, of a quantity such as ``"1 pc"``.
+def parse_cgs(text: str, option: str, unit: u.UnitBase) -> float:
+    """Return the number, in cgs, of a positive quantity such as ``"1 pc"``.
+
+    Parameters
+    ----------
+    text : str
+        Quantity as given by the user.
+    option : str
+        Name of the option, for messages.
+    unit : Unit
+        Any unit of the expected physical type.
+
+    Returns
+    -------
+    float
+        Value in cgs.
 
     Raises
     ------
     UnitsError
-        If it is not a positive number with a unit of the kind of `unit`.
+        If `text` is not a positive number with a unit equivalent to `unit`.
     """
     try:
         value = u.Quantity(text).to(unit).cgs.value
@@ -36,15 +50,35 @@ def in_cgs(text: str, option: str, unit: u.UnitBase) -> float:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Options of the reader; see `stellarfm.readers.simulation_outputs.YTReader`.
+class OutputOptions:
+    """Options of `stellarfm.readers.simulation_outputs.YTReader`, units removed.
 
     Attributes
     ----------
+    label_kind : {"sink", "star"} or None
+        Meaning of the masses, if specified.
+    mass_per_hydrogen : float
+        Gas mass per hydrogen nucleus, hydrogen masses.
     units : dict of str to float
-        Code units of ``length``, ``mass``, ``velocity`` in cgs, as far as the user gave them.
+        Specified code units of ``length``, ``mass``, ``velocity``, cgs.
+    particle_type : str or None
+        Name that yt gives to the particles that are stars.
+    gamma : float
+        Adiabatic index.
     sound_speed : float or None
         Isothermal speed of sound, km/s.
+    periodic : bool or None
+        Periodicity of all axes, if specified.
+    simulation : str or None
+        Name of the run, if specified.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm.readers.common import OutputOptions
+    >>> options = OutputOptions(periodic=False)
+    >>> options.box(np.zeros(3), np.ones(3), periodic=(True, True, True))["periodic"]
+    (False, False, False)
     """
 
     label_kind: str | None = None
@@ -56,33 +90,41 @@ class Choices:
     periodic: bool | None = None
     simulation: str | None = None
 
-    def periodicity(self, said: Iterable[Any]) -> tuple[bool, bool, bool]:
-        """Periodic axes: as the user says, else as the file does."""
-        first, second, third = (bool(axis) if self.periodic is None else self.periodic for axis in said)
-        return first, second, third
+    def box(self, lower: np.ndarray, upper: np.ndarray, periodic: Iterable[Any]) -> dict[str, Any]:
+        """Return the box of a snapshot, keyed by the argument names of `Snapshot`.
 
-    def identity(self, output: Path, files: Iterable[Path], *, code: str) -> dict[str, Any]:
-        """What every snapshot of the output says of itself, by the names of `Snapshot`.
+        Parameters
+        ----------
+        lower, upper : ndarray
+            Corners, pc, shape (3,).
+        periodic : iterable of bool
+            Periodic axes according to the file; the option `periodic` overrides them.
+        """
+        axes = tuple(bool(axis) if self.periodic is None else self.periodic for axis in periodic)
+        return {"lower": lower * u.pc, "upper": upper * u.pc, "periodic": axes}
+
+    def run_identity(self, output: Path, files: Iterable[Path], *, code: str) -> dict[str, Any]:
+        """Return names and provenance of an output, keyed by the argument names of `Snapshot`.
 
         Parameters
         ----------
         output : Path
-            The file or directory that is one output of the run.
+            File or directory that is one output of the run.
         files : iterable of Path
-            All files of it.
+            All its files.
         code : str
-            Which code wrote it, as far as known.
+            Code that wrote it, as far as known.
         """
-        made = {"code": code, "reader": "yt", "version": stellarfm.__version__, "output": output.name}
+        written_by = {"code": code, "reader": "yt", "version": stellarfm.__version__, "output": output.name}
         return {
             "mass_per_hydrogen": self.mass_per_hydrogen,
             "simulation": self.simulation or run_name(output),
             "snapshot": snapshot_number(output),
-            "provenance": {**made, **file_hashes(files)},
+            "provenance": {**written_by, **file_hashes(files)},
         }
 
     def yt_units(self) -> dict[str, tuple[float, str]]:
-        """Units in the form that `yt.load` takes as ``units_override``.
+        """Return the units as the argument ``units_override`` of `yt.load`.
 
         Raises
         ------

@@ -1,21 +1,22 @@
-"""Cubes in FITS: what the three axes of an image are, and its numbers in the order of the header."""
+"""Recognition of cubes in FITS files by their headers."""
 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from astropy.io import fits
 
 from stellarfm.maps.io.missing_data import logged_warnings
 
-__all__ = ["begins_like_fits", "cube_hdu", "cube_kind", "is_sky_axis"]
+__all__ = ["cube_hdu", "cube_kind", "has_fits_signature", "is_sky_axis", "long_axes"]
 
 _SKY = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
 
 
-def begins_like_fits(path: str | os.PathLike) -> bool:
-    """Whether a file begins like FITS, gzipped or not; never raises."""
+def has_fits_signature(path: str | os.PathLike) -> bool:
+    """Return True if a file begins as FITS files do, or is gzipped and named so; never raises."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(9)
@@ -25,27 +26,45 @@ def begins_like_fits(path: str | os.PathLike) -> bool:
 
 
 def is_sky_axis(ctype: str) -> bool:
-    """Whether a CTYPE is that of a celestial axis."""
+    """Return True if a CTYPE is that of a celestial axis."""
     return ctype.upper().partition("-")[0].strip() in _SKY
 
 
 def long_axes(header: fits.Header) -> list[int]:
-    """FITS numbers of the axes that are longer than one pixel."""
+    """Return the FITS numbers of the axes that are longer than one pixel."""
     return [axis for axis in range(1, header.get("NAXIS", 0) + 1) if header[f"NAXIS{axis}"] > 1]
 
 
 def cube_hdu(hdus: fits.HDUList) -> fits.ImageHDU | fits.PrimaryHDU | None:
-    """The first image, if it has three axes longer than one pixel; else None."""
+    """Return the first image if it has three axes longer than one pixel, else None."""
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
     return images[0] if images and len(long_axes(images[0].header)) == 3 else None
 
 
 def cube_kind(path: str | os.PathLike) -> str | None:
-    """``"ppv"`` if the first image of a FITS file is a cube with an axis on the sky, ``"ppp"`` if it is another cube.
+    """Return the kind of the cube in a FITS file; reads headers only and never raises.
 
-    None for everything else, and for what cannot be opened; reads headers only.
+    Parameters
+    ----------
+    path : path
+        File that may be absent or of another format.
+
+    Returns
+    -------
+    {"ppv", "ppp"} or None
+        ``"ppv"`` if the first image is a cube with an axis on the sky, ``"ppp"`` if it is another cube, else None.
     """
-    if not begins_like_fits(path):
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return _cube_kind(Path(path), (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _cube_kind(path: Path, version: tuple[int, ...]) -> str | None:
+    """Return the kind of a cube once per `version` of a file: three readers need it before and while they read."""
+    if not has_fits_signature(path):
         return None
     try:
         with logged_warnings(str(path)), fits.open(path, memmap=True) as hdus:

@@ -1,4 +1,4 @@
-"""Moments of a spectral cube over the voxels that hold a line, with their errors."""
+"""Moments of a spectral cube over the voxels that contain a line, with their errors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from stellarfm.readers.fits.line_mask import signal_mask
 if TYPE_CHECKING:
     from spectral_cube import SpectralCube
 
-__all__ = ["Moments", "line_moments"]
+__all__ = ["LineMoments", "line_moments"]
 
-#: Fewer channels tell no width.
-LEAST_LINE_CHANNELS = 3
+#: Smallest number of channels from which a width can be measured.
+MIN_LINE_CHANNELS = 3
 
 
-class Moments(NamedTuple):
+class LineMoments(NamedTuple):
     """Moments of a line and their standard errors, each shape (ny, nx); NaN where there is no line.
 
     Attributes
     ----------
     intensity : Quantity
-        Integrated over velocity: the unit of the cube times km/s.
+        Integral over velocity, unit of the cube times km/s.
     velocity, dispersion : Quantity
         Mean and standard deviation, km/s.
     intensity_error, velocity_error, dispersion_error : Quantity
-        What the noise does to them, channel by channel independent; what the mask cuts off is not in it.
+        Standard errors from noise that is independent between channels, without the flux outside the mask.
     """
 
     intensity: u.Quantity
@@ -42,8 +42,8 @@ class Moments(NamedTuple):
     dispersion_error: u.Quantity
 
 
-def line_moments(cube: SpectralCube, noise: np.ndarray, *, where: str) -> Moments:
-    """Moments of the voxels in `signal_mask`.
+def line_moments(cube: SpectralCube, noise: np.ndarray, *, where: str) -> LineMoments:
+    """Return the moments of the voxels selected by `signal_mask`.
 
     Parameters
     ----------
@@ -60,15 +60,15 @@ def line_moments(cube: SpectralCube, noise: np.ndarray, *, where: str) -> Moment
         If no spectrum rises above the noise.
     """
     mask = signal_mask(cube.filled_data[:].value, noise)
-    mask &= mask.sum(axis=0) >= LEAST_LINE_CHANNELS
+    mask &= mask.sum(axis=0) >= MIN_LINE_CHANNELS
     if not mask.any():
         raise MapError(f"{where}: no line rises above the noise (median {np.nanmedian(noise):.3g} {cube.unit})")
     line = cube.with_mask(mask)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore")  # spectral-cube warns of memory and of pixels without a line
+        warnings.simplefilter("ignore")  # spectral-cube warns about memory and about pixels without a line
         intensity, velocity, dispersion = line.moment(order=0), line.moment(order=1), line.linewidth_sigma()
     values = (intensity.quantity, velocity.to(VELOCITY_UNIT).quantity, dispersion.to(VELOCITY_UNIT).quantity)
-    return Moments(*values, *_errors(mask, noise * cube.unit, cube.spectral_axis, *values))
+    return LineMoments(*values, *_errors(mask, noise * cube.unit, cube.spectral_axis, *values))
 
 
 def _errors(
@@ -79,11 +79,11 @@ def _errors(
     velocity: u.Quantity,
     dispersion: u.Quantity,
 ) -> tuple[u.Quantity, u.Quantity, u.Quantity]:
-    """First-order propagation of independent noise in the channels of the mask."""
+    """Propagate independent noise in the channels of the mask to first order."""
     shift = axis[:, None, None] - velocity
-    one = noise * np.abs(axis[1] - axis[0])
-    relative = (one / intensity).to(u.one)
+    channel = noise * np.abs(axis[1] - axis[0])
+    relative = (channel / intensity).to(u.one)
     first = np.sqrt(np.sum(shift**2, axis=0, where=mask))
     second = np.sqrt(np.sum((shift**2 - dispersion**2) ** 2, axis=0, where=mask))
     number = np.where(np.isfinite(intensity), mask.sum(axis=0), np.nan)
-    return one * np.sqrt(number), relative * first, relative * second / (2 * dispersion)
+    return channel * np.sqrt(number), relative * first, relative * second / (2 * dispersion)

@@ -1,8 +1,9 @@
-"""Reader of spectral cubes: position, position, velocity; moments over the voxels that hold a line."""
+"""Reader of spectral cubes (position-position-velocity): moments over the voxels that contain a line."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ from stellarfm.maps.io.missing_data import logged_warnings
 from stellarfm.maps.units import VELOCITY_UNIT, check_plausible, clean_unit, hydrogen_column, parse_length
 from stellarfm.readers.fits.cubes import cube_hdu, cube_kind
 from stellarfm.readers.fits.line_mask import noise_in_channels, noise_map
-from stellarfm.readers.fits.line_moments import Moments, line_moments
-from stellarfm.readers.fits.spectral_axis import channels_within, quantity, spectral_cube
+from stellarfm.readers.fits.line_moments import LineMoments, line_moments
+from stellarfm.readers.fits.spectral_axis import channels_within, parse_quantity, spectral_cube
 
 if TYPE_CHECKING:
     from spectral_cube import SpectralCube
@@ -29,76 +30,78 @@ if TYPE_CHECKING:
 __all__ = ["PPVReader"]
 
 
+@dataclass(kw_only=True, eq=False)
 class PPVReader(SimulationReader):
-    """Spectral cubes in FITS, as `GasMaps` of their moments; needs spectral-cube (``stellarfm[cubes]``).
+    """Reader of spectral cubes in FITS as `GasMaps` of their moments; needs spectral-cube (``stellarfm[cubes]``).
 
-    A voxel counts if the two-level mask of `stellarfm.readers.fits.line_mask.signal_mask` holds it. The column density
-    is the integrated intensity times a factor that the caller names; the velocity dispersion is a standard deviation,
-    with all that broadens the line: heat, optical depth and channel width too.
+    The moments are taken over the two-level mask of `stellarfm.readers.fits.line_mask.signal_mask`. The column density
+    is the integrated intensity times a given factor; the velocity dispersion is a standard deviation, and includes
+    thermal motion, optical depth and the channel width.
 
     Parameters
     ----------
     column_per_intensity : str
-        Column density for each unit of integrated intensity, ``"2e20 cm-2 / (K km/s)"``; there is no default.
+        Column density per integrated intensity, such as ``"2e20 cm-2 / (K km/s)"``; required.
     column_species : str
-        What that column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`.
+        Species of that column density: ``"H"`` (nuclei), ``"H2"``, or another one with its `abundance`.
     abundance : float
-        N(X) / N(H2) of another species.
+        N(X) / N(H2) of a species other than H and H2.
     distance : str
-        Overrides DISTANCE [pc] of the header.
+        Distance that overrides DISTANCE (pc) in the header.
     brightness_unit, spectral_unit : str
-        Override BUNIT, and CUNIT of the spectral axis.
+        Units that override BUNIT, and CUNIT of the spectral axis.
     rest_frequency : str
-        Of the line, where the spectral axis is a frequency; overrides RESTFRQ.
+        Rest frequency that overrides RESTFRQ; used if the spectral axis is a frequency.
     noise : str
-        Standard deviation of one voxel, ``"0.1 K"``; else it is measured pixel by pixel.
+        Standard deviation of one voxel, such as ``"0.1 K"``; by default measured in each pixel.
     line_free : str
-        Velocities without a line, ``"0 to 2 km/s, 8 to 10 km/s"``, to measure it in; else they are found.
+        Velocities without a line in which to measure the noise, such as ``"0 to 2 km/s, 8 to 10 km/s"``; by default
+        found by iterated clipping.
+
+    Examples
+    --------
+    >>> from stellarfm.readers.fits import PPVReader
+    >>> PPVReader(column_per_intensity="2e20 cm-2 / (K km/s)", column_species="H2").can_read("absent.fits")
+    False
     """
 
-    def __init__(
-        self,
-        *,
-        column_per_intensity: str | None = None,
-        column_species: str = "H",
-        abundance: float | None = None,
-        distance: str | None = None,
-        brightness_unit: str | None = None,
-        spectral_unit: str | None = None,
-        rest_frequency: str | None = None,
-        noise: str | None = None,
-        line_free: str | None = None,
-    ) -> None:
-        self.column_per_intensity = column_per_intensity
-        self.column_species = column_species
-        self.abundance = None if abundance is None else float(abundance)
-        self.distance = distance
-        self.brightness_unit = brightness_unit
-        self.spectral_unit = spectral_unit
-        self.rest_frequency = rest_frequency
-        self.noise = noise
-        self.line_free = line_free
+    column_per_intensity: str | None = None
+    column_species: str = "H"
+    abundance: float | None = None
+    distance: str | None = None
+    brightness_unit: str | None = None
+    spectral_unit: str | None = None
+    rest_frequency: str | None = None
+    noise: str | None = None
+    line_free: str | None = None
+
+    def __post_init__(self) -> None:
+        """Convert an abundance given as text."""
+        self.abundance = None if self.abundance is None else float(self.abundance)
 
     def can_read(self, path: Path) -> bool:
-        """Whether the first image of the file is a cube with an axis on the sky."""
+        """Return True if the first image of the file is a cube with an axis on the sky."""
         return cube_kind(path) == "ppv"
 
     def read(self, path: Path) -> GasMaps:
-        """Column density, velocity and dispersion of the line in `path`.
+        """Read column density, velocity and dispersion of the line in `path`.
+
+        Parameters
+        ----------
+        path : Path
+            FITS file whose first image is the spectral cube.
 
         Raises
         ------
         InputNotFoundError, ReaderError
-            If there is no such file, it holds no cube, or spectral-cube is not installed.
+            If the file is absent or not a cube, or spectral-cube is not installed.
         MapError, UnitsError
-            If axes or units cannot be used, or nothing rises above the noise; the message says how to mend it.
+            If axes or units cannot be used, or no line is above the noise; the message names the remedy.
         """
         with open_fits(path) as (hdus, where):
             hdu = cube_hdu(hdus)
             if hdu is None:
-                raise ReaderError(
-                    f"{where}: holds no cube; expected an image with two axes on the sky and a spectral one"
-                )
+                raise ReaderError(f"{where}: not a cube; expected an image with two axes on the sky and a spectral one")
             header = hdu.header
             unit = self._brightness(header, where)
             factor = self._factor(unit, where)
@@ -113,7 +116,9 @@ class PPVReader(SimulationReader):
         meta = {"object": str(header.get("OBJECT", "")), "files": Path(where).name, **beam_of(header)}
         return self._maps(moments, factor, wcs=wcs, distance=distance, meta=meta, where=where)
 
-    def _maps(self, moments: Moments, factor: u.Quantity, *, where: str, **rest: Any) -> GasMaps:
+    def _maps(self, moments: LineMoments, factor: u.Quantity, *, where: str, **rest: Any) -> GasMaps:
+        """Return maps of hydrogen column density, velocity and dispersion; `rest` are arguments of `GasMaps`."""
+
         def column(intensity: u.Quantity) -> u.Quantity:
             trace = (intensity * factor).to(u.cm**-2)
             return hydrogen_column(trace, species=self.column_species, abundance=self.abundance)
@@ -131,35 +136,37 @@ class PPVReader(SimulationReader):
         )
 
     def _brightness(self, header: fits.Header, where: str) -> u.UnitBase:
+        """Return the unit of the cube."""
         text = self.brightness_unit or str(header.get("BUNIT", "")).strip()
         if not text:
-            raise UnitsError(f"{where}: BUNIT is missing; say what the cube holds, for instance --brightness-unit K")
+            raise UnitsError(f"{where}: BUNIT is missing; give the unit of the cube, for instance brightness_unit='K'")
         try:
             return clean_unit(re.sub(r"\(.*\)", "", text) if text.startswith("K") else text)
         except UnitsError as error:
-            raise UnitsError(f"{where}: BUNIT {error}; or say --brightness-unit") from error
+            raise UnitsError(f"{where}: BUNIT {error}; or give brightness_unit") from error
 
     def _factor(self, unit: u.UnitBase, where: str) -> u.Quantity:
-        """Column density over integrated intensity; no default, because it is a choice."""
+        """Return the column density per integrated intensity, which depends on the line and has no default."""
         intensity = unit * VELOCITY_UNIT
         example = f'"2e20 cm-2 / ({unit} km/s)"'
         if self.column_per_intensity is None:
             raise UnitsError(
-                f"{where}: a spectral cube gives integrated intensity, no column density; name the factor between "
-                f"them, for instance --column-per-intensity {example} --column-species H2"
+                f"{where}: a spectral cube contains integrated intensity, not column density; give the factor between "
+                f"them, for instance column_per_intensity={example}, column_species='H2'"
             )
-        factor = quantity(self.column_per_intensity, "column per intensity", example)
+        factor = parse_quantity(self.column_per_intensity, "column_per_intensity", example)
         if not (factor * intensity).unit.is_equivalent(u.cm**-2):
             raise UnitsError(
-                f"{where}: column per intensity {self.column_per_intensity!r} times {intensity} is no column density; "
-                f"expected something like {example}"
+                f"{where}: column_per_intensity {self.column_per_intensity!r} times {intensity} is not a "
+                f"column density; expected something like {example}"
             )
         return factor
 
     def _noise(self, cube: SpectralCube, where: str) -> np.ndarray:
+        """Return the noise of each pixel, given by the user or measured."""
         values = cube.filled_data[:].value
         if self.noise is not None:
-            noise = quantity(self.noise, "noise", f'"0.1 {cube.unit}"')
+            noise = parse_quantity(self.noise, "noise", f'"0.1 {cube.unit}"')
             if not (noise.unit.is_equivalent(cube.unit) and noise > 0):
                 raise UnitsError(f"{where}: noise {self.noise!r}; expected a positive brightness in {cube.unit}")
             return np.full(cube.shape[1:], noise.to_value(cube.unit))

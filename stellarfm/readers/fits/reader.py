@@ -1,12 +1,13 @@
-"""Reader of FITS: finished maps of a field; cubes are handed to the readers that take options for them."""
+"""Reader of FITS files: finished maps of a field; cubes are passed to the readers that have options for them."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stellarfm.contracts import SimulationReader
 from stellarfm.maps import GasMaps
-from stellarfm.readers.fits.cubes import begins_like_fits, cube_kind
+from stellarfm.readers.fits.cubes import cube_kind, has_fits_signature
 from stellarfm.readers.fits.ppp import PPPReader
 from stellarfm.readers.fits.ppv import PPVReader
 from stellarfm.simulations import Snapshot
@@ -14,47 +15,44 @@ from stellarfm.simulations import Snapshot
 __all__ = ["FITSReader"]
 
 
+@dataclass(kw_only=True, eq=False)
 class FITSReader(SimulationReader):
-    """Fields in the multi-extension FITS form of `GasMaps`; cubes as far as their headers say everything.
+    """Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
 
-    A cube of a simulation is read as by `PPPReader`, a spectral cube as by `PPVReader`, without their own options:
-    name ``fits-ppp`` or ``fits-ppv`` to give some.
+    A cube of a simulation is read by `PPPReader`, a spectral cube by `PPVReader`, both with default options; use those
+    readers, ``fits-ppp`` and ``fits-ppv``, to set their options.
 
     Parameters
     ----------
-    distance, column_unit, column_species, abundance
-        As in `GasMaps.read`.
+    distance, column_unit : str, optional
+        Distance, and unit of the column density, in place of those in the header.
+    column_species : str
+        Species of the column density: ``"H"`` (nuclei), ``"H2"``, or another one with its `abundance`.
+    abundance : float, optional
+        N(X) / N(H2) of a species other than H and H2.
+
+    Examples
+    --------
+    >>> from stellarfm.readers.fits import FITSReader
+    >>> FITSReader(distance="140 pc").can_read("absent.fits")
+    False
     """
 
-    def __init__(
-        self,
-        *,
-        distance: str | None = None,
-        column_unit: str | None = None,
-        column_species: str = "H",
-        abundance: float | None = None,
-    ) -> None:
-        self.distance = distance
-        self.column_unit = column_unit
-        self.column_species = column_species
-        self.abundance = abundance
+    distance: str | None = None
+    column_unit: str | None = None
+    column_species: str = "H"
+    abundance: float | None = None
 
     def can_read(self, path: Path) -> bool:
-        """Whether the file begins like FITS, gzipped or not, and its first image is no cube."""
-        return begins_like_fits(path) and cube_kind(path) is None
+        """Return True if the file is FITS, gzipped or not, and its first image is not a cube."""
+        return has_fits_signature(path) and cube_kind(path) is None
 
     def read(self, path: Path) -> GasMaps | Snapshot:
-        """The field in `path`, or the snapshot of a cube; raises as `GasMaps.read` and the readers of cubes."""
+        """Read the field in `path`, or the snapshot of a cube; raises as `GasMaps.read` and the readers of cubes."""
         kind = cube_kind(path)
         if kind == "ppp":
             return PPPReader().read(path)
         if kind == "ppv":
-            ppv = PPVReader(distance=self.distance, column_species=self.column_species, abundance=self.abundance)
-            return ppv.read(path)
-        return GasMaps.read(
-            path,
-            distance=self.distance,
-            column_unit=self.column_unit,
-            column_species=self.column_species,
-            abundance=self.abundance,
-        )
+            species, abundance = self.column_species, self.abundance
+            return PPVReader(distance=self.distance, column_species=species, abundance=abundance).read(path)
+        return GasMaps.read(path, **asdict(self))

@@ -1,4 +1,4 @@
-"""A spectral cube from an image in FITS: axes, units, and what a header may not say."""
+"""Spectral cubes from FITS images: identification of the axes and their units, which headers often lack."""
 
 from __future__ import annotations
 
@@ -19,28 +19,46 @@ from stellarfm.readers.fits.cubes import is_sky_axis, long_axes
 if TYPE_CHECKING:
     from spectral_cube import SpectralCube
 
-__all__ = ["channels_within", "quantity", "spectral_cube"]
+__all__ = ["channels_within", "parse_quantity", "spectral_cube"]
 
 _VELOCITIES = ("VRAD", "VOPT", "VELO")
 
 
-def quantity(text: str, what: str, example: str) -> u.Quantity:
-    """A number with a unit, where ``K km/s`` within brackets is understood too; raises `UnitsError`."""
+def parse_quantity(text: str, what: str, example: str) -> u.Quantity:
+    """Parse a number with a unit, also with ``K km/s`` in brackets; raises `UnitsError`."""
     try:
         return u.Quantity(re.sub(r"km\s*/\s*s\b", "km s-1", text))
     except (TypeError, ValueError) as error:
-        raise UnitsError(f"{what} {text!r} is no number with a unit; expected something like {example}") from error
+        raise UnitsError(f"{what} {text!r} is not a number with a unit; expected something like {example}") from error
 
 
 def channels_within(text: str, axis: u.Quantity) -> np.ndarray:
-    """Which velocities of `axis` lie within ranges like ``"0 to 2 km/s, 8 to 10 km/s"``; boolean, shape (n,)."""
+    """Return the channels whose velocities lie within given ranges.
+
+    Parameters
+    ----------
+    text : str
+        Ranges such as ``"0 to 2 km/s, 8 to 10 km/s"``.
+    axis : Quantity
+        Velocities of the channels, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        Boolean, shape (n,).
+
+    Raises
+    ------
+    UnitsError
+        If a range is not one of velocities.
+    """
     chosen = np.zeros(len(axis), dtype=bool)
     for part in text.split(","):
         low, _, high = part.partition(" to ")
-        upper = quantity(high, "line-free velocity", '"0 to 2 km/s"')
+        upper = parse_quantity(high, "line_free velocity", '"0 to 2 km/s"')
         if not upper.unit.is_equivalent(VELOCITY_UNIT):
-            raise UnitsError(f'line-free {part.strip()!r}; expected velocities like "0 to 2 km/s"')
-        lower = quantity(f"{low} {upper.unit}", "line-free velocity", '"0 to 2 km/s"')
+            raise UnitsError(f'line_free {part.strip()!r}; expected velocities like "0 to 2 km/s"')
+        lower = parse_quantity(f"{low} {upper.unit}", "line_free velocity", '"0 to 2 km/s"')
         chosen |= (axis >= lower) & (axis <= upper)
     return chosen
 
@@ -48,16 +66,16 @@ def channels_within(text: str, axis: u.Quantity) -> np.ndarray:
 def spectral_cube(
     hdu: fits.ImageHDU, unit: u.UnitBase, *, spectral_unit: str | None, rest_frequency: str | None, where: str
 ) -> SpectralCube:
-    """The cube with the spectral axis first, in km/s; spectra of zeros alone are missing.
+    """Return the cube with the spectral axis first, in km/s; spectra that contain only zeros are masked as missing.
 
     Parameters
     ----------
     hdu : ImageHDU
-        Three axes longer than one pixel, in any order.
+        Image with three axes longer than one pixel, in any order.
     unit : Unit
-        Of its values.
-    spectral_unit, rest_frequency : str, optional
-        In place of CUNIT of the spectral axis, and of RESTFRQ.
+        Unit of its values.
+    spectral_unit, rest_frequency : str or None
+        Values that replace CUNIT of the spectral axis, and RESTFRQ.
     where : str
         File, for messages.
 
@@ -68,18 +86,18 @@ def spectral_cube(
     MapError, UnitsError
         If axes or units cannot be used.
     """
-    SpectralCube, wcs = _class(where), _wcs(hdu.header, spectral_unit, where)
+    SpectralCube, wcs = _import_spectral_cube(where), _cube_wcs(hdu.header, spectral_unit, where)
     cube = SpectralCube(data=np.squeeze(hdu.data).astype(np.float32) * unit, wcs=wcs)
     observed = np.any(np.nan_to_num(cube.unmasked_data[:].value) != 0, axis=0)
     cube = cube.with_mask(np.broadcast_to(observed, cube.shape))
     if wcs.wcs.ctype[wcs.wcs.spec].startswith(_VELOCITIES):
         return cube.with_spectral_unit(VELOCITY_UNIT)
-    rest = _rest(wcs, rest_frequency, where)
+    rest = _rest_frequency(wcs, rest_frequency, where)
     return cube.with_spectral_unit(VELOCITY_UNIT, velocity_convention="radio", rest_value=rest)
 
 
-def _class(where: str) -> Any:
-    """`SpectralCube` of the optional dependency."""
+def _import_spectral_cube(where: str) -> Any:
+    """Return the class `SpectralCube` of the optional dependency."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -91,40 +109,41 @@ def _class(where: str) -> Any:
     return SpectralCube
 
 
-def _wcs(header: fits.Header, spectral_unit: str | None, where: str) -> WCS:
-    """Three axes, two of them on the sky and one spectral with a unit."""
+def _cube_wcs(header: fits.Header, spectral_unit: str | None, where: str) -> WCS:
+    """Return the WCS of two axes on the sky and a spectral axis with a unit."""
     clean = wcs_header(header, where=where)
     axis = _spectral_axis(clean, where)
     name, text = f"CUNIT{axis} of the spectral axis ({clean[f'CTYPE{axis}']})", spectral_unit
     text = text or str(clean.get(f"CUNIT{axis}", "")).strip()
     if not text:
-        raise UnitsError(f"{where}: {name} is missing; say what it counts, for instance --spectral-unit m/s")
+        raise UnitsError(f"{where}: {name} is missing; give its unit, for instance spectral_unit='m/s'")
     expected = u.Hz if clean[f"CTYPE{axis}"].startswith("FREQ") else VELOCITY_UNIT
     if not clean_unit(text).is_equivalent(expected):
-        raise UnitsError(f"{where}: {name} is {text!r}; expected something like {expected}: say --spectral-unit")
+        raise UnitsError(f"{where}: {name} is {text!r}; expected something like {expected}: give spectral_unit")
     clean[f"CUNIT{axis}"] = clean_unit(text).to_string("fits")
     try:
         return WCS(clean).sub(long_axes(header))
     except (ValueError, MemoryError, TypeError, KeyError) as error:
-        raise MapError(f"{where}: the WCS cannot be read ({error}); mend CTYPE, CUNIT, CRVAL, CDELT") from error
+        raise MapError(f"{where}: the WCS cannot be read ({error}); correct CTYPE, CUNIT, CRVAL, CDELT") from error
 
 
 def _spectral_axis(header: fits.Header, where: str) -> int:
-    """FITS number of the spectral axis; the other two must be on the sky."""
+    """Return the FITS number of the spectral axis; the other two must be on the sky."""
     axes = {axis: str(header.get(f"CTYPE{axis}", "")) for axis in long_axes(header)}
     spectral = [axis for axis, ctype in axes.items() if not is_sky_axis(ctype)]
     if len(spectral) != 1 or axes[spectral[0]][:4] not in (*_VELOCITIES, "FREQ"):
         found = ", ".join(repr(ctype) for ctype in axes.values())
         raise MapError(
             f"{where}: axes {found}; expected two on the sky and one of {', '.join((*_VELOCITIES, 'FREQ'))}: "
-            "mend CTYPE in the header"
+            "correct CTYPE in the header"
         )
     return spectral[0]
 
 
-def _rest(wcs: WCS, given: str | None, where: str) -> u.Quantity:
+def _rest_frequency(wcs: WCS, given: str | None, where: str) -> u.Quantity:
+    """Return the rest frequency given by the user, or else that of the header."""
     if given is not None:
-        return require_unit(quantity(given, "rest frequency", '"110.2 GHz"'), u.Hz, "rest frequency")
+        return require_unit(parse_quantity(given, "rest_frequency", '"110.2 GHz"'), u.Hz, "rest_frequency")
     if wcs.wcs.restfrq > 0:
         return wcs.wcs.restfrq * u.Hz
-    raise MapError(f'{where}: RESTFRQ is missing; name that of the line, for instance --rest-frequency "110.2 GHz"')
+    raise MapError(f'{where}: RESTFRQ is missing; give that of the line, for instance rest_frequency="110.2 GHz"')

@@ -1,4 +1,4 @@
-"""HDF5 snapshots of the Gadget family - GIZMO, Arepo, Gadget, EAGLE - in one file or many."""
+"""Files of HDF5 snapshots of the Gadget family: one or many, their header, and their fields in cgs units."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import InputNotFoundError, ReaderError, StellarFMError
-from stellarfm.readers.gadget.units import CodeUnits, attribute
+from stellarfm.readers.gadget.units import CodeUnits, read_number
 
-__all__ = ["GadgetFiles", "field", "has_field", "is_gadget"]
+__all__ = ["GadgetFiles", "find_field", "has_field", "is_gadget"]
 
-#: What we call a field -> what codes call it.
+#: Name of a field here -> its names in the files of various codes.
 _FIELDS = {
     "position": ("Coordinates",),
     "mass": ("Masses", "Mass"),
@@ -30,24 +30,37 @@ _FIELDS = {
 
 
 def is_gadget(path: Path) -> bool:
-    """Whether `path` is such a file; never raises. SWIFT's files look alike, but their conventions differ."""
+    """Return True if `path` is a snapshot of the Gadget family; never raises.
+
+    SWIFT's files have the same layout but other conventions, so they are excluded.
+
+    Parameters
+    ----------
+    path : Path
+        File that may be absent or of another format.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from stellarfm.readers.gadget import is_gadget
+    >>> is_gadget(Path("absent.hdf5"))
+    False
+    """
     try:
         with h5py.File(path) as file:
-            return "NumPart_ThisFile" in file["Header"].attrs and file["Header"].attrs.get("Code") not in (
-                b"SWIFT",
-                "SWIFT",
-            )
+            header = file["Header"].attrs
+            return "NumPart_ThisFile" in header and header.get("Code") not in (b"SWIFT", "SWIFT")
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError):
         return False
 
 
 def has_field(group: h5py.Group, name: str) -> bool:
-    """Whether a field is there, by any of its names."""
+    """Return True if a field is present under any of its names."""
     return any(spelling in group for spelling in _FIELDS[name])
 
 
-def field(group: h5py.Group, name: str) -> h5py.Dataset:
-    """The dataset of a field, by any of its names.
+def find_field(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return the dataset of a field by any of its names.
 
     Raises
     ------
@@ -62,18 +75,18 @@ def field(group: h5py.Group, name: str) -> h5py.Dataset:
 
 @dataclass(frozen=True)
 class GadgetFiles:
-    """A snapshot.
+    """Files of one snapshot.
 
     Attributes
     ----------
     path : Path
-        As the user named it.
+        Path given by the user.
     paths : tuple of Path
-        All its files.
+        All files of the snapshot.
     units : CodeUnits
-        Of all of them.
+        Code units, common to all files.
     header : dict
-        Attributes of the first file's header.
+        Header attributes of the file at `path`.
     """
 
     path: Path
@@ -83,75 +96,83 @@ class GadgetFiles:
 
     @classmethod
     def find(cls, path: Path, overrides: dict[str, float]) -> GadgetFiles:
-        """The snapshot that `path` is, or is one file of.
+        """Find all files of the snapshot to which `path` belongs.
+
+        Parameters
+        ----------
+        path : Path
+            The snapshot, or any of its files.
+        overrides : dict of str to float
+            Code units that replace those of the file, cgs.
 
         Raises
         ------
         InputNotFoundError, ReaderError
-            If it is absent, cut short, or some of its files are missing.
+            If the file is absent or truncated, or other files of the snapshot are missing.
         """
         if not path.is_file():
             raise InputNotFoundError(f"{path}: no such file; check the path")
         with _opened(path) as file:
             if "Header" not in file:
-                raise ReaderError("no group Header; not a snapshot of the Gadget family")
-            units, header = CodeUnits.of(file, overrides), dict(file["Header"].attrs)
-            n_files = int(attribute(file["Header"], "NumFilesPerSnapshot", 1))
+                raise ReaderError("no group 'Header'; expected a snapshot of the Gadget family")
+            units, header = CodeUnits.from_file(file, overrides), dict(file["Header"].attrs)
+            n_files = int(read_number(file["Header"], "NumFilesPerSnapshot", 1))
         return cls(path, _siblings(path, n_files), units, header)
 
     @property
     def box(self) -> np.ndarray:
-        """Sides of the box in code units, shape (3,); zero if unknown."""
+        """Sides of the box in code units, shape (3,); zero if the header has none."""
         return np.broadcast_to(np.ravel(self.header.get("BoxSize", 0.0)).astype(float), 3)
 
     @property
     def time(self) -> u.Quantity:
-        """Time since the start, Myr; NaN if the header has none."""
+        """Time since the start, Myr; NaN if the file does not state it."""
         return self.units.time(float(np.ravel(self.header.get("Time", np.nan))[0]))
 
     @property
     def code(self) -> str:
-        """Which code wrote it, as far as the header says."""
+        """Code that wrote the snapshot, as far as the header states it."""
         if "GIZMO_version" in self.header:
             return f"GIZMO {np.ravel(self.header['GIZMO_version'])[0]}"
         label = np.ravel(self.header.get("RunLabel", ""))[0]
         return label.decode() if isinstance(label, bytes) else str(label) or "Gadget family"
 
-    def counted(self, particle_type: int) -> int:
-        """Number of particles that the header counts."""
+    def header_count(self, particle_type: int) -> int:
+        """Return the number of particles according to the header."""
         counts = np.ravel(self.header.get("NumPart_Total", self.header["NumPart_ThisFile"]))
         return int(counts[particle_type])
 
     @contextmanager
     def open(self, path: Path) -> Iterator[h5py.File]:
-        """One of the files; what goes wrong inside becomes a `ReaderError` that names it."""
+        """Open one of the files; errors inside the context become a `ReaderError` that names the file."""
         with _opened(path) as file:
             yield file
 
     def count(self, particle_type: int) -> int:
-        """Number of particles that are really there; headers still count what was removed."""
+        """Return the number of particles in the datasets; headers also count particles removed after the run."""
         n = 0
         for path in self.paths:
             with self.open(path) as file:
                 group = file.get(f"PartType{particle_type}")
-                n += len(field(group, "position")) if group is not None and len(group) else 0
+                n += len(find_field(group, "position")) if group is not None and len(group) else 0
         return n
 
-    def in_cgs(self, dataset: h5py.Dataset, dimensions: str, part: slice = slice(None)) -> np.ndarray:
-        """Numbers of a dataset in cgs, float64; `dimensions` as in `DIMENSIONS`."""
+    def read_cgs(self, dataset: h5py.Dataset, dimensions: str, part: slice = slice(None)) -> np.ndarray:
+        """Read a slice of a dataset in cgs, float64; `dimensions` is a key of `DIMENSIONS`."""
         return dataset[part].astype(np.float64) * self.units.factor(dimensions, dataset)
 
     def masses(self, group: h5py.Group, particle_type: int, part: slice = slice(None)) -> np.ndarray:
-        """Masses in g, from the dataset or the header's table of equal masses."""
+        """Return masses in g, from the dataset or from the header's table of equal masses."""
         table = np.ravel(self.header.get("MassTable", np.zeros(6)))
         if has_field(group, "mass") or not table[particle_type] > 0:
-            return self.in_cgs(field(group, "mass"), "mass", part)
-        n = len(field(group, "position")[part])
+            return self.read_cgs(find_field(group, "mass"), "mass", part)
+        n = len(find_field(group, "position")[part])
         return np.full(n, table[particle_type] * self.units.factor("mass"))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file; errors inside the context become a `ReaderError` that names the file."""
     try:
         with h5py.File(path) as file:
             yield file
@@ -163,7 +184,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _siblings(path: Path, n_files: int) -> tuple[Path, ...]:
-    """All files ``NAME.0.hdf5`` ... of a snapshot in parts."""
+    """Return all files ``NAME.0.hdf5``, ``NAME.1.hdf5``, ... of a snapshot in parts."""
     if n_files <= 1:
         return (path,)
     numbered = re.fullmatch(r"(.*)\.(\d+)(\.\w+)", path.name)

@@ -1,4 +1,4 @@
-"""Gas particles (PartType0) of HDF5 snapshots of the Gadget family, a slice at a time."""
+"""Gas particles (PartType0) of HDF5 snapshots of the Gadget family, read a slice at a time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 
 from stellarfm.readers.common.cgs import KMS, MSUN, PC
-from stellarfm.readers.common.footprint import Footprint
-from stellarfm.readers.common.options import Choices
-from stellarfm.readers.gadget.files import GadgetFiles, field, has_field
-from stellarfm.readers.yt.gas import BLOCK, MESH_FACTOR
+from stellarfm.readers.common.options import OutputOptions
+from stellarfm.readers.common.region_selection import RegionMask
+from stellarfm.readers.gadget.files import GadgetFiles, find_field, has_field
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE, MESH_FACTOR
 
 __all__ = ["GadgetGas"]
 
@@ -23,13 +23,13 @@ class GadgetGas(GasSource):
     Parameters
     ----------
     files : GadgetFiles
-        The snapshot.
+        Files of the snapshot.
     lower, upper : ndarray
         Corners of the box, pc.
     periodic : tuple of bool
-        Axes along which particles reach across the border.
-    choices : Choices
-        ``gamma`` turns internal energy into thermal motion, unless there is a ``sound_speed``.
+        Axes along which kernels extend across the border.
+    options : OutputOptions
+        Reader options: ``gamma`` converts internal energy into thermal motion, unless ``sound_speed`` is given.
     """
 
     kind = "particles"
@@ -41,58 +41,56 @@ class GadgetGas(GasSource):
         lower: np.ndarray,
         upper: np.ndarray,
         periodic: tuple[bool, ...],
-        choices: Choices,
+        options: OutputOptions,
     ) -> None:
         self._files, self._lower, self._upper, self._periodic = files, lower, upper, periodic
-        self._gamma, self._sound_speed = choices.gamma, choices.sound_speed
+        self._gamma, self._sound_speed = options.gamma, options.sound_speed
 
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
-        """Particles whose kernels may reach into `regions`, each once; raises `ReaderError` if a file breaks off."""
+        """Yield each particle whose kernel may overlap `regions` once; raises `ReaderError` if a file is truncated."""
         if not regions:
             return
-        footprint = Footprint(regions, lower=self._lower, upper=self._upper, wrap=self._periodic)
+        mask = RegionMask(regions, lower=self._lower, upper=self._upper, wrap=self._periodic)
         for path in self._files.paths:
             start = 0
             while True:
-                with self._files.open(path) as file:
+                with self._files.open(path) as file:  # closed while the caller works on the block
                     gas = file.get("PartType0")
-                    n = 0 if gas is None else len(field(gas, "position"))
-                    block = self._block(gas, slice(start, start + BLOCK), footprint) if start < n else None
+                    n = 0 if gas is None else len(find_field(gas, "position"))
+                    block = self._block(gas, slice(start, start + BLOCK_SIZE), mask) if start < n else None
                 if block is not None:
                     yield block
-                start += BLOCK
+                start += BLOCK_SIZE
                 if start >= n:
                     break
 
-    def _block(self, gas: h5py.Group, part: slice, footprint: Footprint) -> GasBlock | None:
+    def _block(self, gas: h5py.Group, part: slice, mask: RegionMask) -> GasBlock | None:
+        """Return the particles of a slice that may overlap a region; None if there are none."""
         position = self._read(gas, "position", part, "length") / PC
-        size = self._size(gas, part)
-        near = footprint.overlaps(position, size)
+        size = self._kernel_radius(gas, part)
+        near = mask.overlaps(position, size)
         if not near.any():
             return None
         return GasBlock(
             position=position[near],
             size=size[near],
-            mass=self._mass(gas, part)[near] / MSUN,
+            mass=self._files.masses(gas, 0, part)[near] / MSUN,
             velocity=self._read(gas, "velocity", part, "velocity")[near] / KMS,
             thermal=self._thermal(gas, part, near),
         )
 
     def _read(self, gas: h5py.Group, name: str, part: slice, dimensions: str) -> np.ndarray:
-        return self._files.in_cgs(field(gas, name), dimensions, part)
+        return self._files.read_cgs(find_field(gas, name), dimensions, part)
 
-    def _mass(self, gas: h5py.Group, part: slice) -> np.ndarray:
-        return self._files.masses(gas, 0, part)
-
-    def _size(self, gas: h5py.Group, part: slice) -> np.ndarray:
-        """Where the kernel ends: Gadget's and GIZMO's smoothing lengths are that radius."""
+    def _kernel_radius(self, gas: h5py.Group, part: slice) -> np.ndarray:
+        """Return the support radius, pc, which is what Gadget and GIZMO call the smoothing length."""
         if has_field(gas, "smoothing length"):
             return self._read(gas, "smoothing length", part, "length") / PC
-        volume = self._mass(gas, part) / self._read(gas, "density", part, "density")
+        volume = self._files.masses(gas, 0, part) / self._read(gas, "density", part, "density")
         return MESH_FACTOR * np.cbrt(3 / (4 * np.pi) * volume) / PC
 
     def _thermal(self, gas: h5py.Group, part: slice, near: np.ndarray) -> np.ndarray | None:
-        """Thermal dispersion of the mean particle, sqrt(P / rho) = sqrt((gamma - 1) u), km/s."""
+        """Return the thermal dispersion of the mean particle, sqrt(P / rho) = sqrt((gamma - 1) u), km/s."""
         if self._sound_speed is not None:
             return np.full(np.sum(near), self._sound_speed)
         if not has_field(gas, "internal energy"):

@@ -1,4 +1,4 @@
-"""Gas in a file of the exchange form, read piece by piece."""
+"""Gas in a file in the exchange format, read piece by piece."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from astropy import units as u
 
 from stellarfm.exceptions import ReaderError, SnapshotError, UnitsError
 from stellarfm.maps.io.hdf5_tables import hdf5_errors, read_text, read_unit
-from stellarfm.readers.common.extents import Extents, bounds
+from stellarfm.readers.common.region_selection import ChunkBounds, bounding_box
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE
 
-__all__ = ["CHUNK", "GAS_COLUMNS", "ExchangeGas"]
+__all__ = ["CHUNK_SIZE", "GAS_COLUMNS", "ExchangeGas"]
 
-#: Elements of a chunk: small against a window of a large run, large against what it costs to seek one.
-CHUNK = 2**16
+#: Gas elements in a chunk: few compared with a window of a large run, many compared with the cost of a seek.
+CHUNK_SIZE = 2**16
 
-#: Elements of a block.
-BLOCK = 2**20
-
-#: Dataset of the group gas -> (unit of a `GasBlock`, numbers an element).
+#: Dataset of the group gas -> (unit of a `GasBlock`, numbers per element).
 GAS_COLUMNS: dict[str, tuple[u.UnitBase, int]] = {
     "position": (u.pc, 3),
     "size": (u.pc, 1),
@@ -36,16 +34,16 @@ GAS_COLUMNS: dict[str, tuple[u.UnitBase, int]] = {
 
 
 class ExchangeGas(GasSource):
-    """The group ``gas`` of a file. It keeps no file open, so that it can go to other processes.
+    """Group ``gas`` of a file in the exchange format; no file stays open, so that it can be sent to other processes.
 
     Parameters
     ----------
     path : Path
-        The file.
+        HDF5 file.
     lower, upper : Quantity
         Corners of the box, shape (3,).
     periodic : tuple of bool
-        Along each axis.
+        Periodic axes.
 
     Raises
     ------
@@ -57,26 +55,27 @@ class ExchangeGas(GasSource):
         self._path = path.resolve()
         self._lower, self._upper = lower.to_value(u.pc), upper.to_value(u.pc)
         with hdf5_errors(path), h5py.File(path) as file:
-            self.kind = _kind(file["gas"], path)
+            self.kind = _read_kind(file["gas"], path)
             wrapped = np.array(periodic) & (self.kind == "particles")  # a cell never crosses the border
             self._period = np.where(wrapped, self._upper - self._lower, 0.0)
-            names = _names(file["gas"], self.kind, path)
-            self._count = _count(file["gas"], names, path)
-            self._factors = {name: _factor(file["gas"][name], name, path) for name in names}
+            names = _dataset_names(file["gas"], self.kind, path)
+            self._count = _count_elements(file["gas"], names, path)
+            self._factors = {name: _unit_factor(file["gas"][name], name, path) for name in names}
 
     def __len__(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return self._count
 
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
-        """The chunks that overlap any of the regions; raises `ReaderError` if the file breaks off or holds nonsense."""
+        """Yield the chunks that overlap any of the regions; raises `ReaderError` on truncated files or invalid rows."""
         if not regions or not self._count:
             return
-        wanted = self._extents.overlapping(regions, period=self._period)
-        for start, stop in self._extents.pieces(wanted, most=BLOCK):
+        selected = self._chunks.overlaps(regions, period=self._period)
+        for start, stop in self._chunks.row_ranges(selected, max_rows=BLOCK_SIZE):
             yield self._block(start, stop)
 
     def _block(self, start: int, stop: int) -> GasBlock:
+        """Read the rows from `start` to `stop`."""
         columns = self._read(list(self._factors), start, stop)
         if "density" in columns:
             columns["mass"] = columns.pop("density") * columns["size"] ** 3
@@ -87,43 +86,43 @@ class ExchangeGas(GasSource):
             raise ReaderError(f"{self._path}: {error} (rows {start} to {stop - 1} of group 'gas')") from error
 
     def _read(self, names: Sequence[str], start: int, stop: int) -> dict[str, np.ndarray]:
-        """Some rows of some datasets, in the units of a `GasBlock`."""
+        """Read some rows of some datasets, in the units of a `GasBlock`."""
         with hdf5_errors(self._path), h5py.File(self._path) as file:
             return {name: file["gas"][name][start:stop].astype(float) * self._factors[name] for name in names}
 
     def _check_inside(self, position: np.ndarray, start: int) -> None:
+        """Raise `ReaderError` if an element lies outside the box; `start` is the number of the first row."""
         slack = 1e-6 * (self._upper - self._lower)
         outside = np.any((position < self._lower - slack) | (position > self._upper + slack), axis=1)
         if outside.any():
             row = int(np.flatnonzero(outside)[0])
             raise ReaderError(
-                f"{self._path}: gas element {start + row} at {position[row]} pc lies outside the box from "
-                f"{self._lower} to {self._upper} pc; expected box coordinates: mend 'lower', 'upper' or the positions"
+                f"{self._path}: gas element {start + row} at {position[row]} pc lies outside the box "
+                f"from {self._lower} to {self._upper} pc; expected box coordinates: correct them, 'lower' or 'upper'"
             )
 
     @cached_property
-    def _extents(self) -> Extents:
-        """Bounding boxes from the file; where it has none, from one look at positions and sizes."""
+    def _chunks(self) -> ChunkBounds:
+        """Bounding boxes stored in the file, or else computed from all positions and sizes."""
         with hdf5_errors(self._path), h5py.File(self._path) as file:
             if "chunks" in file["gas"]:
-                return _stored_extents(file["gas/chunks"], self._count, self._path)
-        first = np.append(np.arange(0, self._count, CHUNK), self._count)
-        boxes = [self._bounds(start, stop) for start, stop in pairwise(first)]
-        return Extents(first, *(np.stack(corners) for corners in zip(*boxes, strict=True)))
-
-    def _bounds(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        return bounds(**self._read(["position", "size"], start, stop), kind=self.kind)
+                return _stored_chunks(file["gas/chunks"], self._count, self._path)
+        first = np.append(np.arange(0, self._count, CHUNK_SIZE), self._count)
+        columns = (self._read(["position", "size"], start, stop) for start, stop in pairwise(first))
+        boxes = [bounding_box(**rows, kind=self.kind) for rows in columns]
+        return ChunkBounds(first, *(np.stack(corners) for corners in zip(*boxes, strict=True)))
 
 
-def _kind(gas: h5py.Group, path: Path) -> str:
+def _read_kind(gas: h5py.Group, path: Path) -> str:
+    """Return the kind of gas elements, ``"cells"`` or ``"particles"``."""
     kind = read_text(gas, "kind")
     if kind not in ("cells", "particles"):
         raise ReaderError(f"{path}: attribute 'kind' of the group 'gas' is {kind!r}; expected 'cells' or 'particles'")
     return kind
 
 
-def _names(gas: h5py.Group, kind: str, path: Path) -> list[str]:
-    """The datasets to read: mass, or for cells density in its place."""
+def _dataset_names(gas: h5py.Group, kind: str, path: Path) -> list[str]:
+    """Return the datasets to read; cells may have a density instead of a mass."""
     amount = "density" if kind == "cells" and "mass" not in gas else "mass"
     needed = ["position", "size", amount, "velocity"]
     if missing := [name for name in needed if name not in gas]:
@@ -132,8 +131,8 @@ def _names(gas: h5py.Group, kind: str, path: Path) -> list[str]:
     return needed + (["thermal"] if "thermal" in gas else [])
 
 
-def _count(gas: h5py.Group, names: list[str], path: Path) -> int:
-    """Number of elements, after checking that all datasets have as many."""
+def _count_elements(gas: h5py.Group, names: list[str], path: Path) -> int:
+    """Return the number of elements after checking shape and type of all datasets."""
     count = gas["position"].shape[0] if gas["position"].ndim else 0
     for name in names:
         expected = (count, 3) if GAS_COLUMNS[name][1] == 3 else (count,)
@@ -143,8 +142,8 @@ def _count(gas: h5py.Group, names: list[str], path: Path) -> int:
     return count
 
 
-def _factor(dataset: h5py.Dataset, name: str, path: Path) -> float:
-    """From the numbers in the file to those of a `GasBlock`."""
+def _unit_factor(dataset: h5py.Dataset, name: str, path: Path) -> float:
+    """Return the factor from numbers in the file to those of a `GasBlock`."""
     unit, where = GAS_COLUMNS[name][0], f"{path}: dataset 'gas/{name}'"
     stored = read_unit(dataset.attrs.get("unit"), where, unit.to_string())
     if not stored.is_equivalent(unit):
@@ -152,14 +151,16 @@ def _factor(dataset: h5py.Dataset, name: str, path: Path) -> float:
     return stored.to(unit)
 
 
-def _stored_extents(chunks: h5py.Group, count: int, path: Path) -> Extents:
-    """The table of chunks that the file holds; refused if it does not cover all rows."""
+def _stored_chunks(chunks: h5py.Group, count: int, path: Path) -> ChunkBounds:
+    """Read the table of chunks stored in the file; raises `ReaderError` if it does not cover all rows."""
     try:
-        factors = [_factor(chunks[name], "position", path) for name in ("lower", "upper")]
+        factors = [_unit_factor(chunks[name], "position", path) for name in ("lower", "upper")]
         first, lower, upper = chunks["first"][()], *(chunks[name][()] for name in ("lower", "upper"))
     except KeyError as error:
-        raise ReaderError(f"{path}: group 'gas/chunks' lacks a dataset ({error}); mend it, or leave it out") from error
+        raise ReaderError(
+            f"{path}: group 'gas/chunks' lacks a dataset ({error}); add it or remove the group"
+        ) from error
     rows = first.ndim == 1 and first[0] == 0 and first[-1] == count and np.all(np.diff(first) > 0)
     if not rows or lower.shape != (len(first) - 1, 3) or upper.shape != lower.shape:
-        raise ReaderError(f"{path}: group 'gas/chunks' does not divide {count} rows; mend it, or leave it out")
-    return Extents(first, lower * factors[0], upper * factors[1])
+        raise ReaderError(f"{path}: group 'gas/chunks' does not divide {count} rows; correct it, or remove the group")
+    return ChunkBounds(first, lower * factors[0], upper * factors[1])

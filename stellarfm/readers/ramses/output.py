@@ -1,12 +1,15 @@
-"""RAMSES outputs: their parameters, and their sinks by column name (Teyssier 2002; output format of 2024)."""
+"""Text files of a RAMSES output: parameters, boundary conditions and sinks (Teyssier 2002; output format of 2024)."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import re
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -19,7 +22,7 @@ __all__ = ["RamsesOutput", "is_ramses"]
 
 logger = logging.getLogger("stellarfm")
 
-#: Column of the table of stars -> column of the file, its dimensions there (m, l, t are code units), unit here in cgs.
+#: Column of the table of stars -> column of the file, its dimensions in code units m, l, t, and its unit here in cgs.
 _SINKS: dict[str, tuple[str, str, float, u.UnitBase]] = {
     "mass": ("msink", "m", MSUN, u.solMass),
     **{axis: (axis, "l", PC, u.pc) for axis in "xyz"},
@@ -31,7 +34,20 @@ _CODE_UNIT = re.compile(r"(m|l|t)(?:\*\*(-?\d+))?")
 
 
 def is_ramses(path: Path) -> bool:
-    """Whether `path` is the directory of a RAMSES output, or the info file in it; never raises."""
+    """Return True if `path` is the directory of a RAMSES output, or its info file; never raises.
+
+    Parameters
+    ----------
+    path : Path
+        Path that may be absent or of another code.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from stellarfm.readers.ramses import is_ramses
+    >>> is_ramses(Path("absent"))
+    False
+    """
     try:
         return len(_info_files(path)) == 1
     except OSError:
@@ -39,6 +55,7 @@ def is_ramses(path: Path) -> bool:
 
 
 def _info_files(path: Path) -> list[Path]:
+    """Return the info files of an output directory, or `path` if it is one."""
     if path.is_dir():
         return sorted(path.glob("info_?????.txt"))
     return [path] if re.fullmatch(r"info_\d{5}\.txt", path.name) and path.is_file() else []
@@ -46,14 +63,14 @@ def _info_files(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class RamsesOutput:
-    """The text files of one output.
+    """Text files of one output.
 
     Attributes
     ----------
     folder, info : Path
-        The directory, and the info file in it.
+        Output directory, and its info file.
     parameters : dict of str to float
-        Numbers of the info file, among them ``boxlen`` (code units), ``time`` (code units), ``aexp``, ``unit_l``,
+        Numbers in the info file, among them ``boxlen`` (code units), ``time`` (code units), ``aexp``, ``unit_l``,
         ``unit_d``, ``unit_t`` (cgs).
     """
 
@@ -63,54 +80,57 @@ class RamsesOutput:
 
     @classmethod
     def find(cls, path: Path) -> RamsesOutput:
-        """The output at `path`, its directory or info file.
+        """Find the output at `path`, its directory or info file.
 
         Raises
         ------
         InputNotFoundError, ReaderError
-            If there is none, or its info file lacks units.
+            If there is no output, or its info file lacks units.
         """
         if not path.exists():
             raise InputNotFoundError(f"{path}: no such file; check the path")
         found = _info_files(path)
         if len(found) != 1:
-            raise ReaderError(f"{path}: no RAMSES output; expected a directory output_NNNNN with one info_NNNNN.txt")
+            raise ReaderError(f"{path}: not a RAMSES output; expected a directory output_NNNNN with one info_NNNNN.txt")
         text = found[0].read_text(errors="replace")
-        pairs = re.findall(r"^ *(\w+) *= *(\S+) *\r?\n", text, re.MULTILINE)  # whole lines: a cut number is a wrong one
+        pairs = re.findall(r"^ *(\w+) *= *(\S+) *\r?\n", text, re.MULTILINE)  # whole lines: a truncated number is wrong
         parameters = {name: number for name, text in pairs if (number := _number(text)) is not None}
         needed = ("boxlen", "time", "unit_l", "unit_d", "unit_t")
         if missing := [name for name in needed if not np.isfinite(parameters.get(name, np.nan))]:
-            raise ReaderError(f"{found[0]}: {', '.join(missing)} missing; the file is cut short or not of RAMSES")
+            raise ReaderError(f"{found[0]}: {', '.join(missing)} missing; the file is truncated or not from RAMSES")
         return cls(found[0].parent, found[0], parameters)
 
     @property
     def cosmological(self) -> bool:
-        """Whether the code units expand."""
+        """True if the code units are comoving."""
         return self.parameters.get("aexp", 1.0) < 1 or self.parameters.get("H0", 1.0) != 1
 
     @property
     def periodic(self) -> tuple[bool, bool, bool]:
         """Axes without a boundary region in the namelist; all, if there is no namelist."""
-        namelist = self.folder / "namelist.txt"
-        text = namelist.read_text(errors="replace") if namelist.is_file() else ""
-        return tuple(not _bounded(text, letter) for letter in "ijk")  # type: ignore[return-value]
+        boundaries = _boundary_params(self.folder / "namelist.txt")
+        return tuple(not _has_boundary(boundaries, letter) for letter in "ijk")  # type: ignore[return-value]
 
     @property
     def sink_file(self) -> Path | None:
-        """The list of sinks, if the output has one."""
+        """List of sinks, if the output has one."""
         files = sorted(self.folder.glob("sink_?????.csv"))
         return files[0] if files else None
 
     def sinks(self) -> QTable | None:
-        """The sinks: ``star``, ``mass``, position, velocity, ``age``, ``accretion_rate`` with units.
+        """Read the sinks, or return None if the output has no list of sinks.
 
-        Columns are found by name in the first row, their units in the second, and checked against the box. None if
-        the output has no list of sinks.
+        Columns are identified by their names in the first row of the list, and their units by the second row.
+
+        Returns
+        -------
+        QTable or None
+            ``star``, ``mass``, position, velocity, ``age``, ``accretion_rate``, with units.
 
         Raises
         ------
         ReaderError
-            If a column is missing, in another unit, not a number, or a sink lies outside the box.
+            If a column is missing, in another unit or not numeric, or a sink lies outside the box.
         """
         if self.sink_file is None:
             return None
@@ -128,19 +148,21 @@ class RamsesOutput:
         return table
 
     def _scale(self, dimensions: str) -> float:
-        """A code unit in cgs, from its dimensions such as ``"l t**-1"``."""
+        """Return a code unit in cgs from its dimensions, such as ``"l t**-1"``."""
         length, time = self.parameters["unit_l"], self.parameters["unit_t"]
         base = {"m": self.parameters["unit_d"] * length**3, "l": length, "t": time}
         found = _CODE_UNIT.findall(dimensions)
         return float(np.prod([base[letter] ** int(power or 1) for letter, power in found]))
 
     def _check_unit(self, column: str, units: dict[str, str], dimensions: str) -> None:
-        if (given := units.get(column)) != dimensions:
+        """Raise `ReaderError` unless the unit of a column is the expected one."""
+        if (found := units.get(column)) != dimensions:
             raise ReaderError(
-                f"{self.sink_file}: column {column!r} has unit {given!r}; expected {dimensions!r} in code units"
+                f"{self.sink_file}: column {column!r} has unit {found!r}; expected {dimensions!r} in code units"
             )
 
     def _check_positions(self, columns: dict[str, np.ndarray]) -> None:
+        """Raise `ReaderError` if a sink lies outside the box."""
         box = self.parameters["boxlen"]
         position = np.stack([columns[axis] for axis in "xyz"], axis=1)
         outside = np.any((position < 0) | (position > box * (1 + 1e-9)), axis=1)
@@ -152,37 +174,62 @@ class RamsesOutput:
 
 
 def _number(text: str) -> float | None:
+    """Return a Fortran number, or None if the text is not a number."""
     try:
         return float(text.replace("D", "E").replace("d", "e"))
     except ValueError:
         return None
 
 
-def _bounded(namelist: str, letter: str) -> bool:
-    """Whether a boundary region closes the axis ``i``, ``j`` or ``k``: both its bounds are the same side, -1 or +1."""
-    bounds = [
-        re.findall(rf"^\s*{letter}bound_{end}\s*=\s*([-+\d,* ]+)", namelist, re.MULTILINE | re.IGNORECASE)
-        for end in ("min", "max")
-    ]
-    numbers = [_fortran_list(found[-1]) if found else [] for found in bounds]
-    return any(low == high != 0 for low, high in zip(*numbers))
+def _boundary_params(path: Path) -> dict[str, Any]:
+    """Return the group BOUNDARY_PARAMS of a namelist; empty if there is no file or no such group.
+
+    Raises
+    ------
+    ReaderError
+        If the file is not a namelist.
+    """
+    if not path.is_file():
+        return {}
+    import f90nml  # comes with yt in the extra "yt", and only RAMSES needs it
+
+    parser = f90nml.Parser()
+    parser.global_start_index = 1  # ``ibound_min(2)=1`` is the second element of an array
+    try:
+        with redirect_stdout(StringIO()):  # f90nml prints its tables when it fails
+            groups = parser.reads(path.read_text(errors="replace"))
+    except Exception as error:  # f90nml raises errors of many types, AssertionError among them
+        reason = f"{type(error).__name__}: {error}"[:160]
+        raise ReaderError(f"{path}: not a Fortran namelist ({reason}); correct it, or give periodic") from error
+    found = groups.get("boundary_params", {})
+    return found[0] if isinstance(found, list) else found  # RAMSES reads the first of several groups
 
 
-def _fortran_list(text: str) -> list[int]:
-    """Integers of a namelist; ``3*1`` is three ones."""
-    items = [item.strip().rpartition("*") for item in text.split(",") if item.strip()]
-    return [int(value) for repeat, _, value in items for _ in range(int(repeat or 1))]
+def _has_boundary(boundaries: dict[str, Any], letter: str) -> bool:
+    """Return True if a boundary region closes the axis ``i``, ``j`` or ``k``: both bounds are -1, or both are +1."""
+    number = boundaries.get("nboundary") or 0
+    low, high = (_integers(boundaries, f"{letter}bound_{end}", number, default=0) for end in ("min", "max"))
+    kinds = _integers(boundaries, "bound_type", number, default=1)
+    return any(a * b == 1 and kind > 0 for a, b, kind in zip(low, high, kinds, strict=True))
+
+
+def _integers(group: dict[str, Any], name: str, number: int, *, default: int) -> list[int]:
+    """Return the first elements of a namelist array; those that are not set have the default value."""
+    found = group.get(name, [])
+    values = found if isinstance(found, list) else [found]
+    values = [default if value is None else int(value) for value in values]
+    return [*values, *[default] * number][:number]
 
 
 def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Columns and their units, by name."""
+    """Return columns and their units, by name."""
     with path.open(newline="", errors="replace") as file:
         rows = [[cell.strip(" #\t") for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
     if len(rows) < 2 or not {"id", "msink", *"xyz"} <= set(rows[0]):
-        raise ReaderError(f"{path}: no row of column names with id, msink, x, y, z and a row of units; it is cut short")
+        raise ReaderError(f"{path}: no rows of names (id, msink, x, y, z, ...) and units; the file is truncated")
     names, units, *records = rows
     if ragged := [number for number, record in enumerate(records, start=3) if len(record) != len(names)]:
-        raise ReaderError(f"{path}: line {ragged[0]} has not {len(names)} columns; the file is cut short")
+        raise ReaderError(f"{path}: line {ragged[0]} does not have {len(names)} columns; the file is truncated")
     try:
         values = np.array(records, dtype=float).reshape(-1, len(names))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Any output that yt knows, as a snapshot: what is common to Enzo, FLASH, Athena++ and all others."""
+"""Outputs of any code that yt reads (Enzo, FLASH, Athena++ and others) as snapshots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from astropy.table import QTable
 
 from stellarfm.exceptions import ReaderError
 from stellarfm.readers.common.cgs import KMS, MSUN, MYR, PC
-from stellarfm.readers.common.options import Choices
+from stellarfm.readers.common.options import OutputOptions
 from stellarfm.readers.yt.gas import YTCells, YTParticles
 from stellarfm.readers.yt.session import open_yt, quiet_yt
 from stellarfm.simulations import GasSource, Snapshot
@@ -22,15 +22,15 @@ __all__ = ["dataset_gas", "dataset_stars", "dataset_time", "open_dataset", "phys
 
 logger = logging.getLogger("stellarfm")
 
-#: No simulation of star formation fits into a tenth of an astronomical unit: such a box is in units that nobody stated.
-SMALLEST_BOX = 5e-7
+#: A box smaller than this (pc), a tenth of an astronomical unit, is in code units that the file does not state.
+MIN_BOX_SIDE = 5e-7
 
-#: Datasets of yt that are not taken as they are, and why.
-_REFUSED = {
-    "RAMSESDataset": "one file of a RAMSES output; name its directory",
+#: Datasets of yt that are not supported, and the reason.
+_UNSUPPORTED = {
+    "RAMSESDataset": "one file of a RAMSES output; give its directory",
     "GadgetDataset": "Gadget's binary format states no units; convert it to HDF5 with units in its header",
     "TipsyDataset": "Tipsy's format states no units; convert it to HDF5 with units in its header",
-    "FITSDataset": "FITS images are not for yt; use the reader 'fits'",
+    "FITSDataset": "a FITS image; use the reader 'fits'",
 }
 
 #: Particle types that are sinks or stars, as yt's frontends name them.
@@ -38,36 +38,51 @@ _SINK_TYPES = ("sink", "sinks", "Sink")
 _STAR_TYPES = ("star", "stars", "Stars")
 
 
-def read_dataset(path: Path, choices: Choices) -> Snapshot:
-    """The output at `path` of any code that yt knows.
+def read_dataset(path: Path, options: OutputOptions) -> Snapshot:
+    """Read the output at `path` of any code that yt reads; its gas stays in the files until it is requested.
+
+    Parameters
+    ----------
+    path : Path
+        Path that yt's manual says to load.
+    options : OutputOptions
+        Reader options.
+
+    Returns
+    -------
+    Snapshot
+        Stars in memory, gas as `YTCells` or `YTParticles`.
 
     Raises
     ------
     ReaderError
-        If yt does not know it, it is broken, not three-dimensional, or its units are unknown.
+        If yt does not recognize the output, or it is broken, not three-dimensional, or in unknown units.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from stellarfm.readers.common import OutputOptions
+    >>> from stellarfm.readers.yt import read_dataset
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +IGNORE_EXCEPTION_DETAIL
+    ...     read_dataset(Path(folder), OutputOptions())
+    Traceback (most recent call last):
+    stellarfm.exceptions.ReaderError: yt recognizes no code that writes such files
     """
-    _check_whole(path)
-    dataset = open_dataset(path, {"units_override": choices.yt_units()} if choices.units else {})
+    _check_not_truncated(path)
+    dataset = open_dataset(path, {"units_override": options.yt_units()} if options.units else {})
     for base in type(dataset).__mro__:
-        if base.__name__ in _REFUSED:
-            raise ReaderError(f"{path}: {_REFUSED[base.__name__]}")
-    lower, upper = physical_box(dataset)
-    stars, kind = dataset_stars(dataset, path=path, choices=choices)
-    gas = dataset_gas(dataset, path=path, sound_speed=choices.sound_speed)
-    return Snapshot(
-        stars=stars,
-        label_kind=kind,
-        gas=gas,
-        lower=lower * u.pc,
-        upper=upper * u.pc,
-        periodic=choices.periodicity(dataset.periodicity),
-        time=dataset_time(dataset),
-        **choices.identity(path, _files(path), code=type(dataset).__name__.removesuffix("Dataset")),
-    )
+        if base.__name__ in _UNSUPPORTED:
+            raise ReaderError(f"{path}: {_UNSUPPORTED[base.__name__]}")
+    stars, kind = dataset_stars(dataset, path=path, options=options)
+    gas = dataset_gas(dataset, path=path, sound_speed=options.sound_speed)
+    box = options.box(*physical_box(dataset), periodic=dataset.periodicity)
+    identity = options.run_identity(path, _output_files(path), code=type(dataset).__name__.removesuffix("Dataset"))
+    return Snapshot(stars=stars, label_kind=kind, gas=gas, time=dataset_time(dataset), **box, **identity)
 
 
-def _check_whole(path: Path) -> None:
-    """Refuse a truncated HDF5 file as such: to yt it is of no code at all."""
+def _check_not_truncated(path: Path) -> None:
+    """Raise `ReaderError` on a truncated HDF5 file, which yt would only report as unrecognized."""
     if not (path.is_file() and h5py.is_hdf5(path)):
         return
     try:
@@ -77,7 +92,14 @@ def _check_whole(path: Path) -> None:
 
 
 def open_dataset(path: Path, options: dict[str, Any]) -> Any:
-    """The yt dataset at `path`, after refusing what no map can be made of; `options` are those of `yt.load`.
+    """Open the yt dataset at `path` and check that maps can be made of it.
+
+    Parameters
+    ----------
+    path : Path
+        Path that yt's manual says to load.
+    options : dict
+        Keyword arguments of `yt.load`.
 
     Raises
     ------
@@ -86,38 +108,38 @@ def open_dataset(path: Path, options: dict[str, Any]) -> Any:
     """
     dataset = open_yt(path, options)
     if dataset.dimensionality != 3:
-        raise ReaderError(f"{path}: {dataset.dimensionality} dimensions; expected a simulation of three")
+        raise ReaderError(f"{path}: {dataset.dimensionality} dimensions; expected a simulation in three")
     geometry = str(getattr(dataset.geometry, "value", dataset.geometry))
     if geometry != "cartesian":
-        raise ReaderError(f"{path}: {geometry} coordinates; expected Cartesian ones: resample it")
+        raise ReaderError(f"{path}: {geometry} coordinates; expected Cartesian ones: resample the output")
     lower, upper = physical_box(dataset)
-    if (side := np.max(upper - lower)) < SMALLEST_BOX:
+    if (side := np.max(upper - lower)) < MIN_BOX_SIDE:
         raise ReaderError(
-            f"{path}: a box of {side:.2g} pc: the file states no units, and yt takes them as cgs; "
+            f"{path}: a box of {side:.2g} pc: the file states no units, and yt assumes cgs; "
             f"give unit_length, unit_mass, unit_velocity, such as '1 pc', '1 Msun', '1 km/s'"
         )
     return dataset
 
 
-def _files(path: Path) -> list[Path]:
-    """The files of an output: all in a directory, or those that begin with the name of the one given (Enzo)."""
+def _output_files(path: Path) -> list[Path]:
+    """Return the files of an output: all in its directory, or those whose names begin with that of `path` (Enzo)."""
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
     return [file for file in path.parent.iterdir() if file.name.startswith(path.name) and file.is_file()]
 
 
 def physical_box(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the box, pc."""
+    """Return the corners of the box, pc."""
     return dataset.domain_left_edge.to_value("cm") / PC, dataset.domain_right_edge.to_value("cm") / PC
 
 
 def dataset_time(dataset: Any) -> u.Quantity:
-    """Time since the start, Myr."""
+    """Return the time since the start, Myr."""
     return float(dataset.current_time.to_value("s")) / MYR * u.Myr
 
 
 def dataset_gas(dataset: Any, *, path: Path, sound_speed: float | None) -> GasSource | None:
-    """Its gas: cells of a mesh, else particles with a density; None if there is neither."""
+    """Return the gas: cells of a mesh, or else particles with a density; None if there is neither."""
     with quiet_yt(path):
         fields = set(dataset.derived_field_list)
         is_mesh = ("index", "dx") in fields and not getattr(dataset, "_sph_ptypes", ())
@@ -130,29 +152,30 @@ def dataset_gas(dataset: Any, *, path: Path, sound_speed: float | None) -> GasSo
     return None
 
 
-def dataset_stars(dataset: Any, *, path: Path, choices: Choices) -> tuple[QTable, str | None]:
-    """Stars and what their mass means; an empty table where yt knows none, and the log says so.
+def dataset_stars(dataset: Any, *, path: Path, options: OutputOptions) -> tuple[QTable, str | None]:
+    """Return the table of stars and the label kind of their masses; if yt finds none, an empty table, which is logged.
 
     Raises
     ------
     ReaderError
-        If the type of particle that the user names is not in the output, or has no masses.
+        If the particle type given by the user is not in the output, or has no masses.
     """
-    named = choices.particle_type
+    star_type, kind = options.particle_type, None
     with quiet_yt(path):
         known = sorted({kind for kind, name in dataset.derived_field_list if name == "particle_mass"})
-        if named is not None and named not in known:
-            raise ReaderError(f"{path}: no particles {named!r} with masses; expected one of {', '.join(known)}")
-        chosen, kind = _chosen(dataset, known) if named is None else (named, None)
-        table = Snapshot.no_stars if chosen is None else _table(dataset, chosen, _selected(dataset, chosen))
+        if star_type is None:
+            star_type, kind = _star_type(dataset, known)
+        elif star_type not in known:
+            raise ReaderError(f"{path}: no particles {star_type!r} with masses; expected one of {', '.join(known)}")
+        table = Snapshot.no_stars if star_type is None else _read_stars(dataset, star_type)
     if not len(table):
         logger.info("%s: no stars in this output (particles: %s); give positions", path, ", ".join(known) or "none")
         return Snapshot.no_stars, None
-    return table, choices.label_kind or kind
+    return table, options.label_kind or kind
 
 
-def _chosen(dataset: Any, known: list[str]) -> tuple[str | None, str | None]:
-    """The type of particle that is a star, and its label kind."""
+def _star_type(dataset: Any, known: list[str]) -> tuple[str | None, str | None]:
+    """Return the particle type of the stars, and their label kind."""
     sinks = [kind for kind in _SINK_TYPES if kind in known]
     stars = [kind for kind in _STAR_TYPES if kind in known]
     if sinks:
@@ -166,40 +189,38 @@ def _chosen(dataset: Any, known: list[str]) -> tuple[str | None, str | None]:
 
 
 def _is_enzo(dataset: Any) -> bool:
+    """Return True for Enzo, which stores stars together with dark matter."""
     return str(dataset.dataset_type).startswith("enzo_packed")
 
 
-#: Enzo's ``particle_type`` of stars of every kind (2 normal, 4 sinks, 5 Population III, 7 clusters, 8 black holes).
+#: Enzo's ``particle_type`` of stars of every kind (2 normal, 4 sinks, 5 Population III, 7 clusters).
 _ENZO_STARS = (2, 4, 5, 7)
 
 
-def _selected(dataset: Any, kind: str) -> np.ndarray | slice:
-    """Which particles of a type are stars: Enzo keeps them with dark matter, and numbers what is what."""
-    if not _is_enzo(dataset) or (kind, "particle_type") not in dataset.field_list:
-        return slice(None)
-    return np.isin(np.asarray(dataset.all_data()[kind, "particle_type"]), _ENZO_STARS)
-
-
-def _table(dataset: Any, kind: str, chosen: np.ndarray | slice) -> QTable:
+def _read_stars(dataset: Any, kind: str) -> QTable:
+    """Read the stars among the particles of type `kind`."""
     data, fields = dataset.all_data(), set(dataset.derived_field_list)
-    position = data[kind, "particle_position"].to_value("cm")[chosen] / PC
-    table = QTable({"star": _names(data, kind, fields, chosen, len(position))})
-    table["mass"] = data[kind, "particle_mass"].to_value("g")[chosen] / MSUN * u.solMass
+    selected: np.ndarray | slice = slice(None)
+    if _is_enzo(dataset) and (kind, "particle_type") in dataset.field_list:
+        selected = np.isin(np.asarray(data[kind, "particle_type"]), _ENZO_STARS)
+    position = data[kind, "particle_position"].to_value("cm")[selected] / PC
+    table = QTable({"star": _star_ids(data, kind, fields, selected, len(position))})
+    table["mass"] = data[kind, "particle_mass"].to_value("g")[selected] / MSUN * u.solMass
     for i, axis in enumerate("xyz"):
         table[axis] = position[:, i] * u.pc
         if (kind, f"particle_velocity_{axis}") in fields:
-            velocity = data[kind, f"particle_velocity_{axis}"].to_value("cm/s")[chosen]
+            velocity = data[kind, f"particle_velocity_{axis}"].to_value("cm/s")[selected]
             table[f"v{axis}"] = velocity / KMS * u.km / u.s
     if (kind, "age") in fields:
-        table["age"] = data[kind, "age"].to_value("s")[chosen] / MYR * u.Myr
+        table["age"] = data[kind, "age"].to_value("s")[selected] / MYR * u.Myr
     return table
 
 
-def _names(data: Any, kind: str, fields: set, chosen: np.ndarray | slice, n: int) -> np.ndarray:
-    """Particle numbers where they are unique, else their order in the file."""
-    for name in ("particle_index", "particle_identity", "particle_identifier", "particle_tag"):
-        if (kind, name) in fields:
-            numbers = np.asarray(data[kind, name])[chosen].astype(np.int64)
-            if len(np.unique(numbers)) == n:
-                return numbers
-    return np.arange(n)
+def _star_ids(data: Any, kind: str, fields: set, selected: np.ndarray | slice, n: int) -> np.ndarray:
+    """Return particle numbers, unique ones if there are any, or the order in the file if particles have no numbers."""
+    names = ("particle_index", "particle_identity", "particle_identifier", "particle_tag")
+    stored = [np.asarray(data[kind, name])[selected].astype(np.int64) for name in names if (kind, name) in fields]
+    if not stored:
+        logger.warning("%s: particles %r have no numbers and cannot be followed to other snapshots", data.ds, kind)
+        return np.arange(n)
+    return next((numbers for numbers in stored if len(np.unique(numbers)) == n), stored[0])

@@ -1,4 +1,4 @@
-"""Gas of a yt dataset, piece by piece: cells of a mesh, or particles with smoothing lengths."""
+"""Gas of a yt dataset, read piece by piece: cells of a mesh, or particles with smoothing lengths."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ import numpy as np
 
 from stellarfm.exceptions import ReaderError
 from stellarfm.readers.common.cgs import KMS, MSUN, PC
-from stellarfm.readers.common.footprint import Footprint
+from stellarfm.readers.common.region_selection import RegionMask
 from stellarfm.readers.yt.session import quiet_yt
 from stellarfm.simulations import GasBlock, GasSource, Region
+from stellarfm.simulations.gas import BLOCK_SIZE, MESH_FACTOR
 
-__all__ = ["MESH_FACTOR", "YTCells", "YTParticles"]
-
-#: Elements of a block.
-BLOCK = 2**20
-
-#: A moving-mesh cell is spread over a kernel of this many radii of a sphere of its volume, as yt does for Arepo.
-MESH_FACTOR = 2.0
+__all__ = ["YTCells", "YTParticles"]
 
 _VELOCITY = tuple(("gas", f"velocity_{axis}") for axis in "xyz")
 _CELL_FIELDS = (("gas", "density"), *_VELOCITY)
@@ -29,14 +24,14 @@ _PRESSURE = ("gas", "pressure")
 
 
 class _YTGas(GasSource):
-    """What both kinds share: one pass over the chunks that yt makes of the files.
+    """Base class of both kinds of gas: one pass over the chunks into which yt divides the files.
 
     Parameters
     ----------
-    dataset
-        An indexed yt dataset.
+    dataset : yt.data_objects.static_output.Dataset
+        Indexed yt dataset.
     path : Path
-        For messages.
+        Path of the output, for messages.
     sound_speed : float, optional
         Isothermal speed of sound, km/s, for outputs without pressure.
     """
@@ -48,34 +43,35 @@ class _YTGas(GasSource):
         self._chunking = _limit_chunks(dataset.index)
 
     def blocks(self, regions: Sequence[Region]) -> Iterator[GasBlock]:
-        """Elements in or near `regions`, each once; raises `ReaderError` if the files break off."""
+        """Yield each element in or near `regions` once; raises `ReaderError` if the files are truncated."""
         if not regions:
             return
-        footprint = Footprint(regions, lower=self._lower, upper=self._upper, wrap=self._wrap())
+        mask = RegionMask(regions, lower=self._lower, upper=self._upper, wrap=self._wrap())
         with quiet_yt(self._path):
             chunks = iter(self._source(regions).chunks([], "io", **self._chunking))
         while True:
             with quiet_yt(self._path):
                 chunk = next(chunks, None)
-                block = None if chunk is None else self._block(chunk, footprint)
+                block = None if chunk is None else self._block(chunk, mask)
             if chunk is None:
                 return
             if block is not None:
-                yield from (block[start : start + BLOCK] for start in range(0, len(block), BLOCK))
+                yield from (block[start : start + BLOCK_SIZE] for start in range(0, len(block), BLOCK_SIZE))
 
     def _wrap(self) -> tuple[bool, ...]:
+        """Return the axes along which elements extend across the periodic border."""
         return (False,) * 3
 
     @abstractmethod
     def _source(self, regions: Sequence[Region]) -> Any:
-        """The yt data container to walk through."""
+        """Return the yt data container to iterate over."""
 
     @abstractmethod
-    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
-        """The elements of a chunk that may overlap a region; None if there are none."""
+    def _block(self, chunk: Any, mask: RegionMask) -> GasBlock | None:
+        """Return the elements of a chunk that may overlap a region; None if there are none."""
 
     def _thermal(self, n: int, values: Any, density: np.ndarray, near: np.ndarray) -> np.ndarray | None:
-        """One-dimensional thermal dispersion sqrt(P / rho), whatever gamma and the mean molecular weight; km/s."""
+        """Return the one-dimensional thermal dispersion sqrt(P / rho), km/s, for any gamma and molecular weight."""
         if self._sound_speed is not None:
             return np.full(n, self._sound_speed)
         if _PRESSURE not in self._dataset.derived_field_list:
@@ -85,28 +81,28 @@ class _YTGas(GasSource):
 
 
 def _limit_chunks(index: Any) -> dict[str, str]:
-    """Make yt bundle no more grids than fit a block, and the options that make it do so.
+    """Limit the grids in a chunk to about one block of cells; returns the options of `chunks` that apply the limit.
 
-    By itself it takes up to a thousand grids a chunk, however large: 10^8 cells and more.
+    By default yt puts up to a thousand grids of any size into a chunk: 10^8 cells and more.
     """
     if not hasattr(index, "_grid_chunksize"):
-        return {}  # octrees and particles come a file, or a fixed number, at a time
+        return {}  # octrees and particles come one file, or a fixed number, at a time
     cells = np.asarray(index.grid_dimensions).prod(axis=1).mean()
-    index._grid_chunksize = max(1, int(BLOCK / cells))
+    index._grid_chunksize = max(1, int(BLOCK_SIZE / cells))
     return {"chunk_sizing": "old"}
 
 
 class YTCells(_YTGas):
     """Leaf cells of a mesh.
 
-    One pass over the smallest box around all regions; what is far from each of them is dropped chunk by chunk, before
-    its gas is read where a whole chunk is far.
+    One pass over the smallest box around all regions: cells far from every region are dropped chunk by chunk, and a
+    chunk that is far as a whole is dropped before its gas is read.
     """
 
     kind = "cells"
 
     def _source(self, regions: Sequence[Region]) -> Any:
-        """The box around the regions; yt selects cells by their centres, hence the margin of a coarsest cell."""
+        """Return the box around the regions with a margin of a coarsest cell, as yt selects cells by their centers."""
         dataset = self._dataset
         coarsest = (self._upper - self._lower) / np.asarray(dataset.domain_dimensions)
         lower = np.maximum(np.min([region.lower for region in regions], axis=0) - coarsest, self._lower)
@@ -116,10 +112,10 @@ class YTCells(_YTGas):
         corners = dataset.arr(np.stack([lower, upper]) * PC, "cm")
         return dataset.region(corners.mean(axis=0), *corners)
 
-    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
+    def _block(self, chunk: Any, mask: RegionMask) -> GasBlock | None:
         position, width = chunk.fcoords.to_value("cm") / PC, chunk.fwidth.to_value("cm") / PC
         self._check_cubes(width)
-        near = footprint.overlaps(position, width[:, 0] / 2)
+        near = mask.overlaps(position, width[:, 0] / 2)
         if not near.any():
             return None
         fields = [*_CELL_FIELDS, *({_PRESSURE} & set(self._dataset.derived_field_list))]
@@ -135,13 +131,16 @@ class YTCells(_YTGas):
         )
 
     def _check_cubes(self, width: np.ndarray) -> None:
+        """Raise `ReaderError` unless all cells are cubes."""
         if len(width) and not np.allclose(width, width[:, :1], rtol=1e-6, atol=0):
             sides = " x ".join(f"{side:.4g}" for side in width[0])
-            raise ReaderError(f"{self._path}: its cells are no cubes ({sides} pc); expected equal sides: resample it")
+            raise ReaderError(
+                f"{self._path}: cells are not cubes ({sides} pc); expected equal sides: resample the output"
+            )
 
 
 class YTParticles(_YTGas):
-    """Gas particles of a yt dataset, through its type `particle_type`."""
+    """Gas particles of a yt dataset; `particle_type` is yt's name of them, the other parameters as for `YTCells`."""
 
     kind = "particles"
 
@@ -153,15 +152,15 @@ class YTParticles(_YTGas):
         return tuple(bool(periodic) for periodic in self._dataset.periodicity)
 
     def _source(self, regions: Sequence[Region]) -> Any:
-        """Everything: how far a particle reaches is known only after it is read."""
+        """Return everything: the kernel radius of a particle is known only after it is read."""
         return self._dataset.all_data()
 
-    def _block(self, chunk: Any, footprint: Footprint) -> GasBlock | None:
+    def _block(self, chunk: Any, mask: RegionMask) -> GasBlock | None:
         position = chunk[self._type, "particle_position"].to_value("cm") / PC
         if not len(position):
             return None
-        size = self._size(chunk)
-        near = footprint.overlaps(position, size)
+        size = self._kernel_radius(chunk)
+        near = mask.overlaps(position, size)
         if not near.any():
             return None
         density = chunk[self._type, "density"].to_value("g/cm**3")[near]
@@ -173,8 +172,8 @@ class YTParticles(_YTGas):
             thermal=self._thermal(len(density), chunk, density, near),
         )
 
-    def _size(self, chunk: Any) -> np.ndarray:
-        """Radius where the kernel ends: the smoothing length of yt, or from the volume of a cell."""
+    def _kernel_radius(self, chunk: Any) -> np.ndarray:
+        """Return the support radius, pc: yt's smoothing length, or that of a cell from its volume."""
         if (self._type, "smoothing_length") in self._dataset.derived_field_list:
             return chunk[self._type, "smoothing_length"].to_value("cm") / PC
         mass, density = chunk[self._type, "particle_mass"], chunk[self._type, "density"]

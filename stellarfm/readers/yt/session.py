@@ -1,4 +1,4 @@
-"""yt, kept quiet: its log, its warnings, its progress bars and its errors become ours."""
+"""Run yt with its logging and progress bars disabled and its errors converted to `ReaderError`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ logger = logging.getLogger("stellarfm")
 
 @contextmanager
 def quiet_yt(path: Path) -> Iterator[ModuleType]:
-    """The module yt, silent; whatever it raises inside becomes a `ReaderError` about `path`.
+    """Yield the module yt, silenced; any error inside the context becomes a `ReaderError` about `path`.
 
     Raises
     ------
     ReaderError
-        If yt is not installed, or fails.
+        If yt is not installed, or raises an error.
     """
     try:
         import yt
@@ -32,47 +32,40 @@ def quiet_yt(path: Path) -> Iterator[ModuleType]:
     except ImportError as error:
         raise ReaderError(f'{path}: reading it needs yt ({error}); pip install "stellarfm[yt]"') from error
     try:
-        with _debugged_warnings(), _redirected_log(), _no_progress_bars(ytcfg):
+        with _warnings_to_debug_log(), _log_to_debug_log(), _no_progress_bars(ytcfg):
             yield yt
     except StellarFMError:
         raise
-    except Exception as error:  # every frontend fails in its own way
-        raise ReaderError(f"{path}: yt cannot read it ({one_line(error)}); check that the output is whole") from error
+    except Exception as error:  # frontends raise errors of many types
+        raise ReaderError(f"{path}: yt cannot read it ({one_line(error)}); check that it is complete") from error
 
 
 def open_yt(path: Path, options: dict[str, Any]) -> Any:
-    """The yt dataset in `path`, indexed.
-
-    Parameters
-    ----------
-    path : Path
-        What yt's manual says to load for the code.
-    options : dict
-        Of `yt.load`.
+    """Open and index the yt dataset in `path`; `options` are keyword arguments of `yt.load`.
 
     Raises
     ------
     ReaderError
-        If yt does not know the file, or it is broken.
+        If yt does not recognize the file, or it is broken.
     """
     with quiet_yt(path) as yt:
         try:
             dataset = yt.load(path, **options)
         except yt.utilities.exceptions.YTUnidentifiedDataType as error:
-            reason = f"yt {yt.__version__} knows no code that writes such files, or some beside it are missing"
+            reason = f"yt {yt.__version__} recognizes no code that writes such files, or some of the files are missing"
             raise ReaderError(f"{path}: {reason}") from error
-        dataset.index  # noqa: B018 - finds the fields, and out whether the files are whole
+        dataset.index  # noqa: B018 - detects the fields, and whether the files are complete
         return dataset
 
 
 def one_line(error: BaseException) -> str:
-    """Type and message of an error, in at most 160 characters of one line."""
+    """Return type and message of an error in one line of at most 160 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
 
 
 @contextmanager
-def _debugged_warnings() -> Iterator[None]:
-    """Warnings as debugging messages: they are about fields that nobody asked for, and files left open."""
+def _warnings_to_debug_log() -> Iterator[None]:
+    """Log warnings at level DEBUG: they concern fields that are not used, and files left open."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -80,25 +73,27 @@ def _debugged_warnings() -> Iterator[None]:
         logger.debug("yt: %s", text)
 
 
-class _ToOurs(logging.Handler):
-    """Hands yt's records on as debugging messages of ours."""
+class _DebugLogHandler(logging.Handler):
+    """Handler that passes yt's records on to the logger of stellarfm at level DEBUG."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger.debug("yt: %s", record.getMessage())
 
 
 @contextmanager
-def _redirected_log() -> Iterator[None]:
-    theirs = logging.getLogger("yt")
-    handlers, theirs.handlers = theirs.handlers, [_ToOurs()]
+def _log_to_debug_log() -> Iterator[None]:
+    """Replace the handlers of yt's logger by a `_DebugLogHandler`."""
+    yt_logger = logging.getLogger("yt")
+    handlers, yt_logger.handlers = yt_logger.handlers, [_DebugLogHandler()]
     try:
         yield
     finally:
-        theirs.handlers = handlers
+        yt_logger.handlers = handlers
 
 
 @contextmanager
 def _no_progress_bars(ytcfg: Any) -> Iterator[None]:
+    """Switch yt's progress bars off."""
     before = ytcfg.get("yt", "suppress_stream_logging")
     ytcfg.set("yt", "suppress_stream_logging", True)
     try:

@@ -16,48 +16,48 @@ _TOUCH = 1e-11
 
 
 @njit(cache=True, nogil=True)
-def overlap(centre: float, half: float, low: float, high: float) -> float:
-    """Length of [centre - half, centre + half] inside [low, high]; 0 where only rounding makes them meet."""
-    inside = min(centre + half, high) - max(centre - half, low)
+def overlap(center: float, half: float, low: float, high: float) -> float:
+    """Return the length of [center - half, center + half] inside [low, high]; 0 where only rounding makes them meet."""
+    inside = min(center + half, high) - max(center - half, low)
     return inside if inside > _TOUCH else 0.0
 
 
 @njit(cache=True, nogil=True)
 def aligned_cube(
-    share: np.ndarray, line: np.ndarray, x: float, y: float, depth: float, half: float, half_depth: float
+    fraction: np.ndarray, row_buffer: np.ndarray, x: float, y: float, depth: float, half: float, half_depth: float
 ) -> Pixels:
-    """A cell whose faces are along the sides of the window: overlap lengths, multiplied.
+    """Fill the footprint of a cell with faces along the sides of the window: products of overlap lengths.
 
     Parameters
     ----------
-    share, line : ndarray
-        Shapes (pixels, pixels) and (pixels + 1,).
+    fraction, row_buffer : ndarray
+        Arrays to fill and to work in, shapes (pixels, pixels) and (pixels + 1,).
     x, y, depth : float
-        Centre of the cell.
+        Center of the cell.
     half : float
         Half its side.
     half_depth : float
         Half the depth of the window.
     """
-    i0, i1 = covered(x, half, len(share))
-    j0, j1 = covered(y, half, len(share))
+    i0, i1 = covered(x, half, len(fraction))
+    j0, j1 = covered(y, half, len(fraction))
     part = overlap(depth, half, -half_depth, half_depth) / (8 * half * half * half)
     if part == 0 or i0 >= i1 or j0 >= j1:
         return NOWHERE
     for j in range(j0, j1):
-        line[j] = overlap(y, half, j, j + 1)
+        row_buffer[j] = overlap(y, half, j, j + 1)
     for i in range(i0, i1):
         row = part * overlap(x, half, i, i + 1)
         for j in range(j0, j1):
-            share[i, j] = row * line[j]
+            fraction[i, j] = row * row_buffer[j]
     return i0, i1, j0, j1
 
 
 @njit(cache=True, nogil=True)
 def oblique_cube(
-    share: np.ndarray,
-    line: np.ndarray,
-    polygons: np.ndarray,
+    fraction: np.ndarray,
+    row_buffer: np.ndarray,
+    workspace: np.ndarray,
     x: float,
     y: float,
     depth: float,
@@ -66,32 +66,38 @@ def oblique_cube(
     frame: np.ndarray,
     edges: np.ndarray,
 ) -> Pixels:
-    """A cell seen from any side: by its edges, or by its faces where the window's depth cuts it or one is near edge-on.
+    """Fill the footprint of a cell seen from any direction.
+
+    Its edges are used, or its faces where the window's depth cuts it or one is near edge-on.
 
     Parameters
     ----------
-    share, line, x, y, depth, half, half_depth
-        As in `aligned_cube`.
-    polygons : ndarray
-        Shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
+    fraction, row_buffer : ndarray
+        Output and buffer, as in `aligned_cube`.
+    workspace : ndarray
+        Polygons to work in, shape (N_POLYGONS, MOST_VERTICES, 3), see `stellarfm.simulations.deposition.cell_faces`.
+    x, y, depth : float
+        Center of the cell, as in `aligned_cube`.
+    half, half_depth : float
+        Half sides of the cell and of the window's depth, as in `aligned_cube`.
     frame : ndarray
-        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+        Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
     edges : ndarray
-        Those of `frame`, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
+        Edges of `frame`, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
     """
     half_x, half_y, half_z = half * shadow(frame, 0), half * shadow(frame, 1), half * shadow(frame, 2)
     low, high = -half_depth - depth, half_depth - depth
-    i0, i1 = covered(x, half_x, len(share))
-    j0, j1 = covered(y, half_y, len(share))
+    i0, i1 = covered(x, half_x, len(fraction))
+    j0, j1 = covered(y, half_y, len(fraction))
     if i0 >= i1 or j0 >= j1 or low >= half_z or high <= -half_z:
         return NOWHERE
     whole = low <= -half_z and high >= half_z
     inside = i0 <= x - half_x and x + half_x <= i0 + 1 and j0 <= y - half_y and y + half_y <= j0 + 1
     if whole and inside:
-        share[i0, j0] = 1
+        fraction[i0, j0] = 1
         return i0, i0 + 1, j0, j0 + 1
     if whole and is_general(frame):
-        cube_by_edges(share, line, i0, i1, j0, j1, x, y, half, edges, shadow(frame, 1))
+        cube_by_edges(fraction, row_buffer, i0, i1, j0, j1, x, y, half, edges, shadow(frame, 1))
     else:
-        cube_by_faces(share, polygons, i0, i1, j0, j1, x, y, half, frame, max(low, -half_z), min(high, half_z))
+        cube_by_faces(fraction, workspace, i0, i1, j0, j1, x, y, half, frame, max(low, -half_z), min(high, half_z))
     return i0, i1, j0, j1

@@ -26,23 +26,23 @@ _START, _END, _Y, _SLOPE, _WEIGHT = range(5)
 
 @njit(cache=True, nogil=True)
 def is_general(frame: np.ndarray) -> bool:
-    """Whether the line of sight of a frame is far enough from all faces for sums over edges to keep twelve digits."""
+    """Return whether the line of sight is far enough from all faces for sums over edges to keep twelve digits."""
     a, b, c = abs(frame[2, 0]), abs(frame[2, 1]), abs(frame[2, 2])
     return min(a * b, b * c, c * a) > _GENERAL
 
 
 def edges_of(frame: np.ndarray) -> np.ndarray:
-    """The edges of a cube of half side 1 and of unit mass, around the origin.
+    """Return the edges of a cube of half side 1 and of unit mass, around the origin.
 
     Parameters
     ----------
     frame : ndarray
-        Shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
+        Frame of the line of sight, shape (3, 3), rows as in `stellarfm.simulations.lines_of_sight`.
 
     Returns
     -------
     ndarray
-        Shape (12, 5): start and end along x, y at the start, slope, weight. Zeros if the frame is not general.
+        Edges, shape (12, 5): start and end along x, y at the start, slope, weight. Zeros if the frame is not general.
     """
     edges = []
     for m in range(3) if is_general(frame) else ():
@@ -58,8 +58,8 @@ def edges_of(frame: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def cube_by_edges(
-    share: np.ndarray,
-    line: np.ndarray,
+    fraction: np.ndarray,
+    row_buffer: np.ndarray,
     i0: int,
     i1: int,
     j0: int,
@@ -74,34 +74,34 @@ def cube_by_edges(
 
     Parameters
     ----------
-    share, line : ndarray
-        Shapes (pixels, pixels) and (pixels + 1,).
+    fraction, row_buffer : ndarray
+        Arrays to fill and to work in, shapes (pixels, pixels) and (pixels + 1,).
     i0, i1, j0, j1 : int
         First and one after the last of the rows and columns that the cell touches.
     x, y, half : float
-        Centre and half the side of the cell, in pixels.
+        Center and half the side of the cell, in pixels.
     edges : ndarray
-        From `edges_of`.
+        Edges, from `edges_of`.
     top : float
         Largest y of a cube of half side 1: above, all edges together add nothing more, and lose digits.
     """
     per_pixel = 1 / half
     for i in range(i0, i1):
         for j in range(j0, j1 + 1):
-            line[j] = 0
+            row_buffer[j] = 0
         for e in range(12):
             start = max(edges[e, _START], (i - x) * per_pixel)
             end = min(edges[e, _END], (i + 1 - x) * per_pixel)
             if start < end:
-                add_edge(line, j0, j1, y, per_pixel, top, edges, e, start, end)
+                add_edge(row_buffer, j0, j1, y, per_pixel, top, edges, e, start, end)
         for j in range(j0, j1):
-            part = line[j + 1] - line[j]
-            share[i, j] = part if part > _DUST else 0.0
+            part = row_buffer[j + 1] - row_buffer[j]
+            fraction[i, j] = part if part > _DUST else 0.0
 
 
 @njit(cache=True, nogil=True)
 def add_edge(
-    line: np.ndarray,
+    row_buffer: np.ndarray,
     j0: int,
     j1: int,
     y: float,
@@ -121,6 +121,6 @@ def add_edge(
         a = min((j - y) * per_pixel, top) - low
         b = a - rise
         if b >= 0:
-            line[j] += weight * (a * a + a * b + b * b)
+            row_buffer[j] += weight * (a * a + a * b + b * b)
         elif a > 0:
-            line[j] += weight * a * a * a / rise
+            row_buffer[j] += weight * a * a * a / rise

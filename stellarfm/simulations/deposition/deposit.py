@@ -1,7 +1,7 @@
-"""Adds gas elements to the maps of one window. Compiled; one thread a window, so that sums keep their order.
+"""Deposition of gas elements on the maps of one window. Compiled; one thread per window, so that sums keep their order.
 
-numba's cache does not look through modules: who changes the footprints below this module removes the ``*.nbi`` files in
-``__pycache__``.
+numba's cache does not look through modules: after a change to the footprints imported here, remove the ``*.nbi`` files
+in ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import numpy as np
 from numba import njit
 
 from stellarfm.simulations.deposition.cell import aligned_cube, oblique_cube
-from stellarfm.simulations.deposition.cell_faces import N_POLYGONS
+from stellarfm.simulations.deposition.cell_faces import MOST_VERTICES, N_POLYGONS
 from stellarfm.simulations.deposition.footprint import Pixels
-from stellarfm.simulations.deposition.polygons import MOST_VERTICES
 from stellarfm.simulations.deposition.sph_kernel import particle
 
 __all__ = [
@@ -28,7 +27,7 @@ __all__ = [
     "THERMAL",
     "Gas",
     "View",
-    "add",
+    "deposit_elements",
 ]
 
 ALIGNED, OBLIQUE, PARTICLES = range(3)
@@ -39,7 +38,7 @@ MASS, MOMENTUM, SQUARE, SIZE, THERMAL = range(5)
 
 
 class Gas(NamedTuple):
-    """The arrays of a `GasBlock`; `reach` is half the side of a cell or the radius of a kernel."""
+    """Arrays of a `GasBlock`; `reach` is half the side of a cell or the support radius of a kernel."""
 
     position: np.ndarray
     reach: np.ndarray
@@ -50,24 +49,24 @@ class Gas(NamedTuple):
 
 
 class View(NamedTuple):
-    """One line of sight, the same for all stars: `kind` is one of the constants above, lengths are in pc.
+    """Line of sight, the same for all stars; lengths are in pc.
 
     Attributes
     ----------
     kind : int
-        `ALIGNED` cells (line of sight along an axis), `OBLIQUE` cells, or `PARTICLES`.
+        Kind of element: `ALIGNED` cells (line of sight along an axis), `OBLIQUE` cells, or `PARTICLES`.
     frame : ndarray
-        Shape (3, 3).
+        Frame of the line of sight, shape (3, 3).
     half : ndarray
         Half the sides of the window in that frame, shape (3,).
     per_pc : float
-        Pixels in a pc.
+        Number of pixels per pc.
     reach, period : ndarray
-        How far the window reaches along the axes of the box; periods of the box, 0 for none; shape (3,).
+        Half extent of the window along the axes of the box; periods of the box, 0 for none; shape (3,).
     edges : ndarray
-        Those of the frame, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
+        Edges of a cell in the frame, from `stellarfm.simulations.deposition.cell_edges.edges_of`.
     sky, slab : ndarray
-        From `stellarfm.simulations.deposition.sph_kernel.kernel_tables`.
+        Cumulative kernels, from `stellarfm.simulations.deposition.sph_kernel.kernel_tables`.
     """
 
     kind: int
@@ -82,56 +81,64 @@ class View(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def add(sums: np.ndarray, reference: np.ndarray, centre: np.ndarray, view: View, gas: Gas, chosen: np.ndarray) -> None:
+def deposit_elements(
+    sums: np.ndarray, reference: np.ndarray, center: np.ndarray, view: View, gas: Gas, chosen: np.ndarray
+) -> None:
     """Add the chosen elements, with all periodic images that reach the window.
 
     Parameters
     ----------
     sums : ndarray
-        Shape (pixels, pixels, 5), or 4 without the thermal part, or 3 without the sizes as well.
+        Sums, shape (pixels, pixels, 5), or 4 without the thermal part, or 3 without the sizes as well.
     reference : ndarray
-        Shape (1,): the velocity from which those of the window are counted, so that squares of a large common velocity
-        do not swallow a small dispersion. That of the first element, if it is NaN.
-    centre : ndarray
-        Of the window, pc, shape (3,).
+        Zero point of the velocities of the window, shape (1,), so that squares of a large common velocity do not swamp
+        a small dispersion. If NaN, it is set to the velocity of the first element.
+    center : ndarray
+        Center of the window, pc, shape (3,).
+    view : View
+        Line of sight.
+    gas : Gas
+        Gas elements.
     chosen : ndarray
-        Indices of elements.
+        Indices of the elements to add.
     """
     n = len(sums)
-    share, line, polygons = np.empty((n, n)), np.empty(n + 1), np.empty((N_POLYGONS, MOST_VERTICES, 3))
+    fraction, row_buffer, workspace = np.empty((n, n)), np.empty(n + 1), np.empty((N_POLYGONS, MOST_VERTICES, 3))
     kind, frame, half, per_pc, reach, period, edges, sky, slab = view
     position, reaches, sizes, masses, velocities, thermals = gas
     half_depth = half[2] * per_pc
     first, last = np.empty(3, np.int64), np.empty(3, np.int64)
     for e in chosen:
         for k in range(3):
-            first[k], last[k] = images(position[e, k] - centre[k], reach[k] + reaches[e], period[k])
+            first[k], last[k] = images(position[e, k] - center[k], reach[k] + reaches[e], period[k])
         for i in range(first[0], last[0]):
             for j in range(first[1], last[1]):
                 for k in range(first[2], last[2]):
-                    dx = position[e, 0] - centre[0] + i * period[0]
-                    dy = position[e, 1] - centre[1] + j * period[1]
-                    dz = position[e, 2] - centre[2] + k * period[2]
+                    dx = position[e, 0] - center[0] + i * period[0]
+                    dy = position[e, 1] - center[1] + j * period[1]
+                    dz = position[e, 2] - center[2] + k * period[2]
                     x = (along(frame, 0, dx, dy, dz) + half[0]) * per_pc
                     y = (along(frame, 1, dx, dy, dz) + half[1]) * per_pc
                     depth = along(frame, 2, dx, dy, dz) * per_pc
                     size = reaches[e] * per_pc
                     if kind == ALIGNED:
-                        pixels = aligned_cube(share, line, x, y, depth, size, half_depth)
+                        pixels = aligned_cube(fraction, row_buffer, x, y, depth, size, half_depth)
                     elif kind == OBLIQUE:
-                        pixels = oblique_cube(share, line, polygons, x, y, depth, size, half_depth, frame, edges)
+                        pixels = oblique_cube(
+                            fraction, row_buffer, workspace, x, y, depth, size, half_depth, frame, edges
+                        )
                     else:
-                        pixels = particle(share, line, x, y, depth, size, half_depth, sky, slab)
+                        pixels = particle(fraction, row_buffer, x, y, depth, size, half_depth, sky, slab)
                     if pixels[0] < pixels[1]:
                         velocity = along(frame, 2, velocities[e, 0], velocities[e, 1], velocities[e, 2])
                         if np.isnan(reference[0]):
                             reference[0] = velocity
-                        spread(sums, share, pixels, masses[e], velocity - reference[0], sizes[e], thermals[e])
+                        spread(sums, fraction, pixels, masses[e], velocity - reference[0], sizes[e], thermals[e])
 
 
 @njit(cache=True, nogil=True)
 def images(distance: float, reach: float, period: float) -> tuple[int, int]:
-    """First and one after the last multiple of the period that brings an element within reach; none is often."""
+    """Return the first, and one after the last, multiple of the period that brings an element within reach."""
     if period == 0 or abs(distance) + reach < period:
         return 0, int(abs(distance) < reach)
     return int(np.ceil((-reach - distance) / period)), int(np.floor((reach - distance) / period)) + 1
@@ -139,14 +146,14 @@ def images(distance: float, reach: float, period: float) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def along(frame: np.ndarray, row: int, x: float, y: float, z: float) -> float:
-    """Component of (x, y, z) along a row of a frame; without slices, whose references cost more to count than this."""
+    """Return the component of (x, y, z) along a row of a frame; counting references of slices would cost more."""
     return frame[row, 0] * x + frame[row, 1] * y + frame[row, 2] * z
 
 
 @njit(cache=True, nogil=True)
 def spread(
     sums: np.ndarray,
-    share: np.ndarray,
+    fraction: np.ndarray,
     pixels: Pixels,
     mass: float,
     velocity: float,
@@ -157,7 +164,7 @@ def spread(
     momentum, square = mass * velocity, mass * velocity * velocity
     for i in range(pixels[0], pixels[1]):
         for j in range(pixels[2], pixels[3]):
-            part = share[i, j]
+            part = fraction[i, j]
             sums[i, j, MASS] += part * mass
             sums[i, j, MOMENTUM] += part * momentum
             sums[i, j, SQUARE] += part * square

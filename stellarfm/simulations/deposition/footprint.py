@@ -1,12 +1,12 @@
-"""What all footprints share. Compiled.
+"""Conventions and helpers of all footprint functions. Compiled.
 
-A footprint function says where on a map the mass of one gas element lands: it fills ``share[i0:i1, j0:j1]`` with the
-fraction in each pixel and returns i0, i1, j0, j1, which are `NOWHERE` for an element outside the window. All lengths
-are in pixels: x and y count from the corner of the window, depth from its centre. Other arrays that it takes are
-scratch.
+A footprint function computes where on a map the mass of one gas element lands: it fills ``fraction[i0:i1, j0:j1]``
+with the fraction in each pixel and returns i0, i1, j0, j1, which are `NOWHERE` for an element outside the window. All
+lengths are in pixels: x and y count from the corner of the window, depth from its center. Its other arrays are scratch
+space.
 
-Compiled functions get arrays and numbers one by one: to count the references of a tuple or a slice would cost more than
-a cell does.
+Compiled functions receive arrays and numbers one by one: counting the references of a tuple or a slice would cost more
+than a cell does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ NOWHERE: Pixels = (0, 0, 0, 0)
 
 
 @njit(cache=True, nogil=True)
-def covered(centre: float, half: float, n: int) -> tuple[int, int]:
-    """First of n pixels, and one after the last, that [centre - half, centre + half] touches."""
-    return max(0, int(np.floor(centre - half))), min(n, int(np.ceil(centre + half)))
+def covered(center: float, half: float, n: int) -> tuple[int, int]:
+    """Return the first of n pixels, and one after the last, that [center - half, center + half] touches."""
+    return max(0, int(np.floor(center - half))), min(n, int(np.ceil(center + half)))
 
 
 @njit(cache=True, nogil=True)
 def shadow(frame: np.ndarray, row: int) -> float:
-    """Half the extent of a cube of half side 1 along a row of a frame."""
+    """Return half the extent of a cube of half side 1 along a row of a frame."""
     return abs(frame[row, 0]) + abs(frame[row, 1]) + abs(frame[row, 2])

@@ -1,4 +1,4 @@
-"""Sums over the gas of every window, and the maps that they make."""
+"""Sums over the gas of every window, and the maps derived from them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from stellarfm.simulations.deposition.deposit import (
     THERMAL,
     Gas,
     View,
-    add,
+    deposit_elements,
 )
-from stellarfm.simulations.deposition.neighbor_search import Candidates, StarGrid, candidates
+from stellarfm.simulations.deposition.neighbor_search import Candidates, StarGrid, find_candidates
 from stellarfm.simulations.deposition.sph_kernel import kernel_tables
 from stellarfm.simulations.gas import GasBlock, GasSource
 from stellarfm.simulations.windows import Box, Windows
@@ -43,14 +43,14 @@ _MAPS = {
 
 
 class Sums(NamedTuple):
-    """What has been added up in each pixel of each window.
+    """Sums over the gas in each pixel of each window.
 
     Attributes
     ----------
     values : ndarray
-        Shape (K, M, pixels, pixels, 3 to 5), see `stellarfm.simulations.deposition.deposit`.
+        Sums, shape (K, M, pixels, pixels, 3 to 5), see `stellarfm.simulations.deposition.deposit`.
     reference : ndarray
-        Velocity from which those in the sums are counted, km/s, shape (K, M, 1); NaN where no gas came near.
+        Zero point of the velocities in the sums, km/s, shape (K, M, 1); NaN for windows without gas.
     """
 
     values: np.ndarray
@@ -58,30 +58,32 @@ class Sums(NamedTuple):
 
 
 def gather(source: GasSource, windows: Windows, box: Box, *, thermal: bool, sizes: bool, pool: Executor) -> Sums:
-    """One pass over the gas; a window is filled by one thread at a time, in the order of the gas.
+    """Return the sums of all windows after one pass over the gas.
+
+    A window is filled by one thread at a time, in the order of the gas.
 
     Raises
     ------
     SnapshotError
-        If thermal velocities are wanted but not known.
+        If `thermal` is True but the gas has no thermal velocities.
     """
-    shape = (len(windows.centre), len(windows.frames))
+    shape = (len(windows.center), len(windows.frames))
     n_sums = 1 + (THERMAL if thermal else SIZE if sizes else SQUARE)
     sums = Sums(np.zeros((*shape, windows.pixels, windows.pixels, n_sums)), np.full((*shape, 1), np.nan))
-    grid = StarGrid.of(windows, box)
+    grid = StarGrid.from_windows(windows, box)
     views = [_view(frame, windows, box, source.kind) for frame in windows.frames]
     for block in source.blocks(windows.regions(box)):
         gas = _gas(block, source.kind, thermal=thermal)
-        for part in candidates(grid, block, gas.reach, pool):
-            _add_part(sums, windows.centre, views, gas, part, pool)
+        for part in find_candidates(grid, block, gas.reach, pool):
+            _add_part(sums, windows.center, views, gas, part, pool)
     return sums
 
 
 def _view(frame: np.ndarray, windows: Windows, box: Box, kind: str) -> View:
     aligned = np.isin(np.abs(frame), (0, 1)).all()
-    how = PARTICLES if kind == "particles" else ALIGNED if aligned else OBLIQUE
+    element = PARTICLES if kind == "particles" else ALIGNED if aligned else OBLIQUE
     return View(
-        how, frame, windows.half, 1 / windows.pixel, windows.reach, box.period, edges_of(frame), *kernel_tables()
+        element, frame, windows.half, 1 / windows.pixel, windows.reach, box.period, edges_of(frame), *kernel_tables()
     )
 
 
@@ -89,21 +91,21 @@ def _gas(block: GasBlock, kind: str, *, thermal: bool) -> Gas:
     if not thermal:
         known = np.zeros_like(block.size)
     elif block.thermal is None:
-        raise SnapshotError("the gas has no thermal velocities; leave --thermal out, or give the reader a temperature")
+        raise SnapshotError("the gas has no thermal velocities; leave thermal= out, or give the reader a temperature")
     else:
         known = block.thermal
     reach = block.size if kind == "particles" else block.size / 2
     return Gas(block.position, reach, block.size, block.mass, block.velocity, known)
 
 
-def _add_part(sums: Sums, centre: np.ndarray, views: list[View], gas: Gas, part: Candidates, pool: Executor) -> None:
-    """Every window its candidates, those with most first so that no thread is left with a long one at the end."""
+def _add_part(sums: Sums, center: np.ndarray, views: list[View], gas: Gas, part: Candidates, pool: Executor) -> None:
+    """Add the candidates to every window; those with most come first, so that threads end at about the same time."""
     n_elements = np.diff(part.first)
     busy = [star for star in np.argsort(-n_elements, kind="stable") if n_elements[star]]
 
     def add_window(star: int, i: int) -> None:
         chosen = part.elements[part.first[star] : part.first[star + 1]]
-        add(sums.values[star, i], sums.reference[star, i], centre[star], views[i], gas, chosen)
+        deposit_elements(sums.values[star, i], sums.reference[star, i], center[star], views[i], gas, chosen)
 
     tasks = [pool.submit(add_window, star, i) for star in busy for i in range(len(views))]
     for task in tasks:
@@ -111,7 +113,7 @@ def _add_part(sums: Sums, centre: np.ndarray, views: list[View], gas: Gas, part:
 
 
 def maps_of(sums: Sums, windows: Windows, *, mass_per_hydrogen: float, missing: np.ndarray) -> dict[str, u.Quantity]:
-    """Column density, velocity, dispersion and, if summed, cell size; float32, shape (K * M, pixels, pixels).
+    """Return column density, velocity, dispersion and, if summed, cell size; float32, shape (K * M, pixels, pixels).
 
     A pixel without gas, and one that is `missing` (shape (K, M, pixels, pixels)), is NaN in all. The dispersion is that
     of the elements of a pixel about their mean, weighted by mass; of one element alone it is zero, but for a thermal
@@ -128,12 +130,12 @@ def maps_of(sums: Sums, windows: Windows, *, mass_per_hydrogen: float, missing: 
 
 
 def hydrogen_column(pixel: float, mass_per_hydrogen: float) -> float:
-    """Hydrogen nuclei per cm2 that a solar mass makes in a pixel of side `pixel` pc."""
+    """Return the column density of hydrogen nuclei of 1 solMass in a pixel of side `pixel` pc, cm-2."""
     return (u.solMass / (mass_per_hydrogen * HYDROGEN_MASS * (pixel * u.pc) ** 2)).to_value(COLUMN_UNIT)
 
 
 def _moments(values: np.ndarray, reference: float, column: float) -> np.ndarray:
-    """The maps of one window, shape (3 or 4, pixels, pixels)."""
+    """Return the maps of one window, shape (3 or 4, pixels, pixels)."""
     mass = np.where(values[..., MASS] > 0, values[..., MASS], np.nan)
     mean = values[..., MOMENTUM] / mass
     variance = np.maximum(values[..., SQUARE] / mass - mean**2, 0)

@@ -28,14 +28,14 @@ def _kernel(q: np.ndarray) -> np.ndarray:
 
 
 def _gauss(low: np.ndarray, high: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss-Legendre integration from `low` to `high`, on a new last axis."""
+    """Return nodes and weights of Gauss-Legendre integration from `low` to `high`, on a new last axis."""
     node, weight = np.polynomial.legendre.leggauss(n)
     middle, half = (high + low)[..., None] / 2, (high - low)[..., None] / 2
     return middle + half * node, half * weight
 
 
 def _projected(radius: np.ndarray) -> np.ndarray:
-    """The kernel integrated along a line at distance `radius` from its centre."""
+    """Return the kernel integrated along a line at distance `radius` from its center."""
     bend, end = (np.sqrt(np.clip(reach**2 - radius**2, 0, None)) for reach in (0.5, 1.0))
     total = np.zeros_like(radius)
     for low, high in ((np.zeros_like(radius), bend), (bend, end)):
@@ -46,7 +46,7 @@ def _projected(radius: np.ndarray) -> np.ndarray:
 
 @cache
 def kernel_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative kernels on even grids, made once a process.
+    """Return cumulative kernels on even grids, computed once per process.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def kernel_tables() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slab(edges: np.ndarray) -> np.ndarray:
-    """Integral of the kernel over the slab between 0 and each edge.
+    """Return the integral of the kernel over the slab between 0 and each edge.
 
     Its density is 2 pi times the integral of w(q) q from z to 1.
     """
@@ -79,7 +79,7 @@ def _slab(edges: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def interval(table: np.ndarray, x: float) -> tuple[int, float]:
-    """The interval of an even table over [0, 1] that holds |x|, and how far into it; beyond 1 is 1."""
+    """Return the interval of an even table over [0, 1] that contains min(|x|, 1), and the position in it."""
     place = min(abs(x), 1.0) * (len(table) - 1)
     index = min(int(place), len(table) - 2)
     return index, place - index
@@ -87,7 +87,7 @@ def interval(table: np.ndarray, x: float) -> tuple[int, float]:
 
 @njit(cache=True, nogil=True)
 def up_to_depth(table: np.ndarray, z: float) -> float:
-    """Integral of the kernel from 0 to z, odd in z."""
+    """Return the integral of the kernel from 0 to z, odd in z."""
     i, part = interval(table, z)
     value = table[i] + part * (table[i + 1] - table[i])
     return value if z >= 0 else -value
@@ -95,7 +95,7 @@ def up_to_depth(table: np.ndarray, z: float) -> float:
 
 @njit(cache=True, nogil=True)
 def up_to_corner(table: np.ndarray, x: float, y: float) -> float:
-    """Integral of the projected kernel over [0, x] x [0, y], odd in x and in y."""
+    """Return the integral of the projected kernel over [0, x] x [0, y], odd in x and in y."""
     i, a = interval(table, x)
     j, b = interval(table, y)
     low = table[i, j] + b * (table[i, j + 1] - table[i, j])
@@ -106,7 +106,7 @@ def up_to_corner(table: np.ndarray, x: float, y: float) -> float:
 
 @njit(cache=True, nogil=True)
 def particle(
-    share: np.ndarray,
+    fraction: np.ndarray,
     corners: np.ndarray,
     x: float,
     y: float,
@@ -116,22 +116,26 @@ def particle(
     sky: np.ndarray,
     slab: np.ndarray,
 ) -> Pixels:
-    """A particle whose kernel reaches zero at `radius`.
+    """Fill the footprint of a particle whose kernel has support radius `radius`.
 
     Where an end of the window's depth cuts the kernel, the fraction between the ends counts with the same shape on the
     sky: exact for the sum over the sky, not for a single pixel.
 
     Parameters
     ----------
-    share, corners : ndarray
-        Shapes (pixels, pixels) and (pixels + 1,).
-    x, y, depth, half_depth : float
-        As in `stellarfm.simulations.deposition.cell.aligned_cube`.
+    fraction, corners : ndarray
+        Arrays to fill and to work in, shapes (pixels, pixels) and (pixels + 1,).
+    x, y, depth : float
+        Position of the particle.
+    radius : float
+        Support radius of the kernel.
+    half_depth : float
+        Half the depth of the window.
     sky, slab : ndarray
-        From `kernel_tables`.
+        Cumulative kernels, from `kernel_tables`.
     """
-    i0, i1 = covered(x, radius, len(share))
-    j0, j1 = covered(y, radius, len(share))
+    i0, i1 = covered(x, radius, len(fraction))
+    j0, j1 = covered(y, radius, len(fraction))
     part = up_to_depth(slab, (half_depth - depth) / radius) - up_to_depth(slab, (-half_depth - depth) / radius)
     if i0 >= i1 or j0 >= j1 or part <= _DUST:
         return NOWHERE
@@ -144,6 +148,6 @@ def particle(
             upper = corners[j + 1]
             right = corners[j + 1] = up_to_corner(sky, (i + 1 - x) / radius, (j + 1 - y) / radius)
             inside = right - left - upper + lower
-            share[i, j] = part * inside if inside > _DUST else 0.0
+            fraction[i, j] = part * inside if inside > _DUST else 0.0
             lower, left = upper, right
     return i0, i1, j0, j1

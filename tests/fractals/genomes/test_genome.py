@@ -10,7 +10,7 @@ HALF = (0.5, 0.0, 0.0, 0.0, 0.5, 0.0)
 
 @pytest.fixture
 def genome():
-    bent = FlameMap(affine=HALF, variations=(("swirl", 0.3), ("julia", 0.7)), post=HALF, probability=2.0, colour=0.1)
+    bent = FlameMap(affine=HALF, variations=(("swirl", 0.3), ("julia", 0.7)), post=HALF, probability=2.0, color=0.1)
     return Genome(maps=(bent, FlameMap(affine=HALF)), final=Transform(affine=HALF, variations=(("bubble", 1.0),)))
 
 
@@ -44,7 +44,7 @@ def test_json_is_exact_for_sampled_genomes(sampler):
         (lambda c: c["maps"][0].update(affine=[1, 2, 3, 4, 5, "x"]), "map 0"),
         (lambda c: c["maps"][0].update(post=[float("nan")] * 6), "six finite numbers"),
         (lambda c: c["maps"][0].update(variations={"wobble": 1.0}), "unknown variation 'wobble'"),
-        (lambda c: c["maps"][0].update(variations={}), "no variations"),
+        (lambda c: c["maps"][0].update(variations={}), "variations of a map are empty"),
         (lambda c: c["maps"][0].update(variations={"linear": float("inf")}), "finite"),
         (lambda c: c["maps"][0].update(probability=0), "positive"),
         (lambda c: c["maps"][0].update(colour=1.5), r"\[0, 1\]"),
@@ -52,19 +52,19 @@ def test_json_is_exact_for_sampled_genomes(sampler):
         (lambda c: c.update(final={"affine": [0] * 5}), "final map"),
     ],
 )
-def test_what_is_wrong_is_said(genome, change, message):
+def test_invalid_json_is_refused_with_the_reason(genome, change, message):
     with pytest.raises(FractalError, match=message) as caught:
         Genome.from_json(changed(genome, change))
     assert "\n" not in str(caught.value)
 
 
-def test_a_variation_that_comes_twice():
-    with pytest.raises(FractalError, match="name one twice"):
+def test_a_repeated_variation():
+    with pytest.raises(FractalError, match="repeat a name"):
         FlameMap(affine=HALF, variations=(("swirl", 0.3), ("swirl", 0.7)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3"])
-def test_what_is_no_genome_at_all(text):
+def test_text_that_is_not_a_genome(text):
     with pytest.raises(FractalError, match=r"JSON"):
         Genome.from_json(text)
 

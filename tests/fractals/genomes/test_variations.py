@@ -1,8 +1,12 @@
 """Each variation against its formula in Draves & Reckase (2008), written independently in numpy."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stellarfm import fractals
 from stellarfm.fractals.genomes.variations import FORMULAS as OURS
 from stellarfm.fractals.genomes.variations import VARIATIONS
 
@@ -46,6 +50,32 @@ FORMULAS = {
 
 def test_every_variation_has_a_formula_here():
     assert set(FORMULAS) == set(VARIATIONS)
+
+
+def unpacked_names(tree):
+    """Names to which the compiled formulas are assigned, in order."""
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    (names,) = [[e.id for e in t.elts] for t in targets if isinstance(t, ast.Tuple) and len(t.elts) > 10]
+    return names
+
+
+def called_names(tree, function):
+    """Names of the functions called in the branches ``if code == k`` of a function, in the order of k."""
+    (definition,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    branches = [node for node in ast.walk(definition) if isinstance(node, ast.If)]
+    assert [node.test.comparators[0].value for node in branches] == list(range(len(branches)))
+    bodies = [node.body for node in branches] + [branches[-1].orelse]
+    return [node.func.id for body in bodies for part in body for node in ast.walk(part) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "function"), [("numba_variations", "add_variation"), ("triton_kernel", "_variation")]
+)
+def test_hand_kept_lists_of_the_compiled_kernels_agree_with_the_formulas(kernel, function):
+    source = Path(fractals.__file__).parent / "rendering" / f"{kernel}.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    for names in (unpacked_names(tree), called_names(tree, function)):
+        assert [name.removeprefix("_") for name in names] == list(VARIATIONS)
 
 
 @pytest.mark.parametrize("half_turn", [0, 1])

@@ -6,8 +6,7 @@ import pytest
 
 from stellarfm.exceptions import FractalError
 from stellarfm.fractals import FlameMap, Genome, Transform, sample_genome
-from stellarfm.fractals.rendering import cpu as render_cpu
-from stellarfm.fractals.rendering.cpu import FIXED_WINDOW, Window, choose_window, compile_genome, orbit, render
+from stellarfm.fractals.rendering import FIXED_WINDOW, Window, choose_window, compile_genome, cpu, orbit, render
 
 UNIT = Window(0.0, 0.0, 1.0)
 
@@ -24,14 +23,14 @@ SIERPINSKI = programme(contraction(0.5, 0, 0), contraction(0.5, 1, 0), contracti
 # Made of operations that every IEEE machine rounds alike: the counts are the same everywhere, for ever.
 KEPT = Genome(
     maps=(
-        FlameMap(affine=(0.6, -0.4, 0.3, 0.5, 0.5, -0.2), variations=(("spherical", 0.4), ("linear", 0.6)), colour=0.0),
+        FlameMap(affine=(0.6, -0.4, 0.3, 0.5, 0.5, -0.2), variations=(("spherical", 0.4), ("linear", 0.6)), color=0.0),
         FlameMap(
             affine=(-0.7, 0.2, 0.1, 0.3, 0.8, 0.4),
             variations=(("heart", 0.7), ("bubble", 0.3)),
             probability=0.7,
-            colour=0.5,
+            color=0.5,
         ),
-        FlameMap(affine=(0.9, 0.1, -0.5, -0.2, 0.6, 0.3), variations=(("julia", 0.8),), colour=1.0),
+        FlameMap(affine=(0.9, 0.1, -0.5, -0.2, 0.6, 0.3), variations=(("julia", 0.8),), color=1.0),
     ),
     final=Transform(affine=(1.1, 0.0, 0.1, 0.0, 1.1, 0.0), variations=(("swirl", 0.9),)),
 )
@@ -71,12 +70,12 @@ def test_probabilities_are_followed():
     np.testing.assert_allclose(counts, [75_000, 25_000], rtol=0.02)
 
 
-def test_colour_moves_half_way_to_that_of_the_map():
-    program = programme(contraction(0.0, 0.25, 0.5, colour=0.0), contraction(0.0, 0.75, 0.5, colour=1.0))
+def test_color_moves_half_way_to_that_of_the_map():
+    program = programme(contraction(0.0, 0.25, 0.5, color=0.0), contraction(0.0, 0.75, 0.5, color=1.0))
     n, total, square = np.moveaxis(render(program, UNIT, size=2, points=100_000)[1], -1, 0)
     mean = total / n / 4095
     np.testing.assert_allclose(mean, [0.25, 0.75], atol=0.01)
-    # uniform in [0, 1/2] and [1/2, 1]: the binary digits of the colour are the maps taken
+    # uniform in [0, 1/2] and [1/2, 1]: the binary digits of the color are the maps taken
     np.testing.assert_allclose(np.sqrt(square / n / 4095**2 - mean**2), 0.5 / np.sqrt(12), rtol=0.02)
 
 
@@ -145,7 +144,7 @@ def test_no_size_or_no_points(size, points):
 
 
 @pytest.mark.parametrize("window", [(np.nan, 0, 1), (0, 0, 0), (0, 0, -1), (0, np.inf, 1), (0, 0, 1e-60), (1e60, 0, 1)])
-def test_a_window_that_is_no_square(window):
+def test_a_window_that_is_not_a_square(window):
     with pytest.raises(FractalError, match="window"):
         render(SIERPINSKI, Window(*window), size=8, points=100)
 
@@ -161,19 +160,19 @@ def test_as_many_points_are_drawn_as_asked_for(points):
     assert render(SIERPINSKI, UNIT, size=1, points=points)[0, 0, 0] == points
 
 
-def test_without_colour_the_counts_are_the_same():
+def test_without_color_the_counts_are_the_same():
     program = compile_genome(sample_genome("flames", seed=1, index=3))
-    counts = render(program, FIXED_WINDOW, size=32, points=70_000, colour=False)
+    counts = render(program, FIXED_WINDOW, size=32, points=70_000, color=False)
     assert counts.shape == (32, 32, 1)
     np.testing.assert_array_equal(counts, render(program, FIXED_WINDOW, size=32, points=70_000)[..., :1])
 
 
 def test_packed_sums_do_not_overflow(monkeypatch):
-    """All points in one pixel, of the highest colour; sums are unpacked after each ensemble or at the end."""
-    program = programme(*[contraction(0.0, 0.5, 0.5, colour=1.0)] * 2)
+    """All points in one pixel, of the highest color; sums are unpacked after each ensemble or at the end."""
+    program = programme(*[contraction(0.0, 0.5, 0.5, color=1.0)] * 2)
     whole = render(program, UNIT, size=1, points=300_000)
     np.testing.assert_array_equal(whole[0, 0], 300_000 * np.array([1, 4095, 4095**2]))
-    monkeypatch.setattr(render_cpu, "PACKED_ENSEMBLES", 1)
+    monkeypatch.setattr(cpu, "PACKED_ENSEMBLES", 1)
     np.testing.assert_array_equal(render(program, UNIT, size=1, points=300_000), whole)
 
 

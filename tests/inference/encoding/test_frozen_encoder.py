@@ -5,7 +5,7 @@ import torch
 from stellarfm import registry
 from stellarfm.fractals.datasets import FlameDataset
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.pretraining.methods.augmentations import standardise
+from stellarfm.pretraining.methods.augmentations import standardize
 
 
 def test_batch_norms_of_random_weights_have_the_statistics_of_flames():
@@ -13,7 +13,7 @@ def test_batch_norms_of_random_weights_have_the_statistics_of_flames():
     first, second, third = (encoder.state_dict() for encoder in (one, same, other))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not torch.equal(first["backbone.bn1.running_mean"], third["backbone.bn1.running_mean"])
-    flames = standardise(FlameDataset(size=64, seed=5).images(range(16), device="cpu"))
+    flames = standardize(FlameDataset(size=64, seed=5).images(range(16), device="cpu"))
     with torch.no_grad():
         learning, using = (one.train(mode).encode(flames).image.std(dim=0).mean() for mode in (True, False))
     torch.testing.assert_close(using, learning, rtol=0.3, atol=0.0)

@@ -8,7 +8,8 @@ from astropy.table import QTable
 
 from stellarfm.exceptions import MapError, OutputExistsError
 from stellarfm.inference import write_masses
-from stellarfm.inference.masses.mass_table import level_name, record_inputs
+from stellarfm.inference.masses.mass_table import level_name
+from stellarfm.provenance import record_inputs
 
 
 @pytest.fixture

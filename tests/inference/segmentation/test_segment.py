@@ -210,5 +210,5 @@ def test_scattered_pixels_are_no_patch(fitted_model, field_with_stars):
 
 def test_the_distance_must_be_known(fitted_model, field_with_stars):
     maps, _ = field_with_stars()
-    with pytest.raises(MapError, match="--distance"):
+    with pytest.raises(MapError, match="distance="):
         fitted_model.segment(GasMaps(maps.column_density, maps.velocity, maps.velocity_dispersion, maps.wcs))

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from stellarfm.exceptions import PretrainingError
 from stellarfm.pretraining.recipe import load_recipe
-from stellarfm.pretraining.step_table import Table
+from stellarfm.pretraining.step_table import StepTable
 from stellarfm.pretraining.training import pretrain
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -39,16 +39,16 @@ def test_a_dead_learning_rate(tmp_path, recipe):
         monitors={"settled": 3, "patience": 4},
     )
     with pytest.raises(
-        PretrainingError, match=r"step 8: nothing is learnt: .* is stuck at ln K = 2.77 .*learning_rate"
+        PretrainingError, match=r"step 8: nothing is learned: .* is stuck at ln K = 2.77 .*learning_rate"
     ):
         run(tmp_path / "run", dead)
     assert left(tmp_path / "run") == ([3], 3)
-    assert Table(tmp_path / "run/log.csv").read()[-1]["step"] == 8
+    assert StepTable(tmp_path / "run/log.csv").read()[-1]["step"] == 8
 
 
 def test_constant_images(tmp_path, recipe):
     with pytest.raises(
-        PretrainingError, match=r"step 1: all images of a batch are the same.*no checkpoint was written"
+        PretrainingError, match=r"step 1: all images of a batch are identical.*no checkpoint was written"
     ):
         run(tmp_path / "run", recipe, dataset="grey")
     assert left(tmp_path / "run") == ([], None)
@@ -62,7 +62,7 @@ def test_collapsed_features(tmp_path, recipe):
 
 
 def test_images_that_are_nan(tmp_path, recipe):
-    with pytest.raises(PretrainingError, match="step 1: the images hold NaN .*loss is not finite"):
+    with pytest.raises(PretrainingError, match="step 1: the images contain NaN .*loss is not finite"):
         run(tmp_path / "run", recipe, dataset="darkness")
     assert not (tmp_path / "run/encoder.safetensors").exists()
 
@@ -124,7 +124,7 @@ def test_limits_may_change_when_a_run_continues(tmp_path, recipe):
 def test_the_log_holds_the_gradient_before_it_is_clipped(tmp_path, recipe):
     run(tmp_path / "clipped", recipe.replace(steps=1, method={**recipe.method, "clip": 1e-6}))
     run(tmp_path / "free", recipe.replace(steps=1, method={**recipe.method, "clip": 0.0}))
-    clipped, free = (Table(tmp_path / name / "log.csv").read()[0]["gradient"] for name in ("clipped", "free"))
+    clipped, free = (StepTable(tmp_path / name / "log.csv").read()[0]["gradient"] for name in ("clipped", "free"))
     assert clipped == free > 1e-3
 
 
@@ -138,7 +138,7 @@ def test_a_recipe_may_hold_limits(tmp_path):
 
 
 def test_a_table_counts_millions_of_steps(tmp_path):
-    table = Table(tmp_path / "log.csv")
+    table = StepTable(tmp_path / "log.csv")
     for step in (999_999, 1_000_000, 1_234_567):
         table.add({"step": step, "loss": 0.5})
     table.cut(1_000_000)

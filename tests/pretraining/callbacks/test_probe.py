@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from stellarfm.exceptions import ModelError, PretrainingError
 from stellarfm.pretraining.callbacks.probe import Probe
 from stellarfm.pretraining.probe_curve import curve_record, curve_table, draw_curve
-from stellarfm.pretraining.step_table import Table
+from stellarfm.pretraining.step_table import StepTable
 from stellarfm.pretraining.training import pretrain
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -58,7 +58,7 @@ def test_a_probe_changes_nothing_that_is_learnt(tmp_path, recipe, probe):
 
 def test_the_curve_begins_before_the_first_step_and_ends_after_the_last(tmp_path, recipe, probe):
     folder = run(tmp_path / "run", recipe, probe=probe).parent
-    rows = Table(folder / "probe.csv").read()
+    rows = StepTable(folder / "probe.csv").read()
     assert [(row["step"], row["images"]) for row in rows] == [(0, 0), (4, 32), (6, 48)]
     assert len({row["first"] for row in rows}) == 3
     assert (folder / "probe.png").read_bytes().startswith(b"\x89PNG")
@@ -67,7 +67,7 @@ def test_the_curve_begins_before_the_first_step_and_ends_after_the_last(tmp_path
 def test_the_card_and_the_record_hold_the_curve(tmp_path, recipe, probe):
     folder = run(tmp_path / "run", recipe, probe=probe).parent
     record = json.loads((folder / "encoder.json").read_text())["training"]["probe"]
-    rows = Table(folder / "probe.csv").read()
+    rows = StepTable(folder / "probe.csv").read()
     assert record["about"] == "size of the first weights"
     assert record["scores"] == rows
     card = (folder / "README.md").read_text()
@@ -103,7 +103,9 @@ def test_a_killed_run_continues_its_curve(tmp_path, recipe, plugins):
     killed = subprocess.run(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002.ckpt"]
-    assert len(Table(tmp_path / "run/probe.csv").read()) == 4  # the last line is of step 3, which will be done again
+    assert (
+        len(StepTable(tmp_path / "run/probe.csv").read()) == 4
+    )  # the last line is of step 3, which will be done again
     resumed = run(tmp_path / "run", trapped, probe=probe, resume=True).parent
     assert (resumed / "probe.csv").read_text() == (undisturbed / "probe.csv").read_text()
     assert same(resumed / "encoder.safetensors", undisturbed / "encoder.safetensors")
@@ -112,7 +114,7 @@ def test_a_killed_run_continues_its_curve(tmp_path, recipe, plugins):
 def test_a_probe_may_begin_late(tmp_path, recipe, probe):
     run(tmp_path / "run", recipe.replace(max_hours=1e-9))
     run(tmp_path / "run", recipe, probe=probe, resume=True)
-    assert [row["step"] for row in Table(tmp_path / "run/probe.csv").read()] == [4, 6]
+    assert [row["step"] for row in StepTable(tmp_path / "run/probe.csv").read()] == [4, 6]
 
 
 def test_what_cannot_be_asked_leaves_nothing(tmp_path, recipe):
@@ -143,7 +145,7 @@ def test_the_encoder_that_is_asked_is_the_teacher(tmp_path, recipe):
 
 
 def test_steps_between_probes():
-    with pytest.raises(PretrainingError, match="probe steps are 0; expected at least 1"):
+    with pytest.raises(PretrainingError, match="every of a probe is 0; expected at least 1 step"):
         Probe(ask=weight, every=0)
 
 
@@ -153,7 +155,7 @@ def test_no_curve_without_scores(tmp_path):
 
 
 def test_a_long_curve_is_told_in_a_dozen_lines(tmp_path):
-    table = Table(tmp_path / "probe.csv")
+    table = StepTable(tmp_path / "probe.csv")
     for step in range(0, 5001, 10):
         table.add({"step": step, "images": 32 * step, "r2": 1 - 1 / (1 + step / 1000)})
     lines = curve_table(curve_record(tmp_path)).splitlines()

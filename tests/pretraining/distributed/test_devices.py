@@ -20,9 +20,9 @@ import sys
 import torch
 from torch import distributed
 from stellarfm.contracts import Encoder, Features
-from stellarfm.pretraining.methods.centering import MovingMeanCentring, sinkhorn_knopp
-from stellarfm.pretraining.distributed.collectives import gather, mean
-from stellarfm.pretraining.methods.koleo_loss import koleo_loss
+from stellarfm.pretraining.methods.centering import MovingMeanCentering, sinkhorn_knopp
+from stellarfm.pretraining.distributed.collectives import all_gather, all_reduce_mean
+from stellarfm.pretraining.methods.losses import koleo_loss
 from stellarfm.pretraining.methods.supervised import Supervised
 
 
@@ -41,7 +41,7 @@ def supervised(samples):
     labels = torch.where(samples[:, :1] > -1.0, samples[:, :1], torch.nan)
     views = samples[:, 1:4, None, None].expand(-1, -1, 8, 8)
     found = method.losses(module, views, step=0, labels=labels)
-    return mean({name: value.detach() for name, value in found.items()}) | {"scale": module.scale}
+    return all_reduce_mean({name: value.detach() for name, value in found.items()}) | {"scale": module.scale}
 
 
 def whole():
@@ -51,14 +51,14 @@ def whole():
 def measured(samples):
     # What must not depend on how samples are spread: assignments, their centre, KoLeo and its gradient.
     samples = samples.clone().requires_grad_()
-    centring = MovingMeanCentring(6)
+    centring = MovingMeanCentering(6)
     found = {"sinkhorn": sinkhorn_knopp(samples.detach(), temperature=0.1)}
     found["mean"] = centring(samples.detach(), temperature=0.1)
     loss = koleo_loss(samples)
     loss.backward()
-    found |= {"gradient": samples.grad, "koleo": mean({"koleo": loss.detach()})["koleo"]}
+    found |= {"gradient": samples.grad, "koleo": all_reduce_mean({"koleo": loss.detach()})["koleo"]}
     found |= supervised(samples.detach())
-    return {**found, "centre": centring.centre, "gathered": gather(samples.detach())}
+    return {**found, "centre": centring.centre, "gathered": all_gather(samples.detach())}
 
 
 if __name__ == "__main__":
@@ -161,19 +161,23 @@ def test_the_error_of_a_spawned_process_is_ours(tmp_path, steady, plugins):
 
 
 def test_torchrun_is_found_in_the_environment(monkeypatch):
-    assert Devices.find(None) == Devices()
+    assert Devices.from_environment(None) == Devices()
     for name, value in {"RANK": 5, "WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "TORCHELASTIC_RUN_ID": "x"}.items():
         monkeypatch.setenv(name, str(value))
-    assert Devices.find(None) == Devices.find(4) == Devices(local=4, nodes=2, number=5, launched=True)
-    with pytest.raises(PretrainingError, match="devices is 2, torchrun started 4 processes here; leave --devices out"):
-        Devices.find(2)
+    assert (
+        Devices.from_environment(None)
+        == Devices.from_environment(4)
+        == Devices(local=4, nodes=2, rank=5, launched=True)
+    )
+    with pytest.raises(PretrainingError, match="devices is 2, torchrun started 4 processes here; leave devices out"):
+        Devices.from_environment(2)
 
 
 def test_fewer_gpus_than_wanted(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert Devices.find(2).total == 2
+    assert Devices.from_environment(2).world_size == 2
     with pytest.raises(PretrainingError, match="devices is 3, this machine has 2 GPUs; expected at most 2"):
-        Devices.find(3)
+        Devices.from_environment(3)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +185,12 @@ def test_fewer_gpus_than_wanted(monkeypatch):
     [
         ({}, 3, "batch_size is 8 for 3 devices; expected a multiple of 3"),
         ({}, 0, "devices is 0; expected at least 1"),
-        ({"strategy": "fsdp"}, 1, "over several devices that torchrun starts, here there is one; run `torchrun"),
-        ({"strategy": "fsdp"}, 2, "here there is no torchrun; run `torchrun"),
+        (
+            {"strategy": "fsdp"},
+            1,
+            "over several devices that torchrun starts, but there is only one device; run `torchrun",
+        ),
+        ({"strategy": "fsdp"}, 2, "but there is no torchrun; run `torchrun"),
     ],
 )
 def test_what_cannot_work_leaves_nothing(tmp_path, steady, plugins, changes, devices, message):

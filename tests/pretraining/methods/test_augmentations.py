@@ -109,7 +109,7 @@ def test_unknown_rotation():
 
 def test_stretch_without_limits_standardises():
     stretched = views.stretch(images(), Stretch(0.0, 0.0, 0.0), generator=generator())
-    torch.testing.assert_close(stretched, views.standardise(images()))
+    torch.testing.assert_close(stretched, views.standardize(images()))
     assert stretched.abs().max() <= 2.5
 
 

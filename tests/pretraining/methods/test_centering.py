@@ -6,7 +6,7 @@ import torch
 from lightly.models.modules.center import Center
 from scipy.special import logsumexp
 
-from stellarfm.pretraining.methods.centering import MovingMeanCentring, SinkhornCentring, sinkhorn_knopp
+from stellarfm.pretraining.methods.centering import MovingMeanCentering, SinkhornCentering, sinkhorn_knopp
 
 
 def log_reference(logits: np.ndarray, temperature: float, iterations: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_many_iterations_share_the_prototypes_evenly():
 
 def test_sinkhorn_of_half_precision_is_computed_in_float32():
     logits = torch.randn(8, 16).bfloat16()
-    assert SinkhornCentring()(logits, temperature=0.05).dtype == torch.float32
+    assert SinkhornCentering()(logits, temperature=0.05).dtype == torch.float32
 
 
 def test_sinkhorn_of_nothing_is_nothing():
@@ -73,7 +73,7 @@ def test_sinkhorn_of_nothing_is_nothing():
 
 
 def test_moving_mean_agrees_with_lightly():
-    ours, theirs = MovingMeanCentring(6, momentum=0.8), Center((1, 6), momentum=0.8)
+    ours, theirs = MovingMeanCentering(6, momentum=0.8), Center((1, 6), momentum=0.8)
     for seed in range(4):
         logits = torch.randn(10, 6, generator=torch.Generator().manual_seed(seed)) + 2.0
         expected = torch.softmax((logits - theirs.value) / 0.05, dim=1)
@@ -83,4 +83,4 @@ def test_moving_mean_agrees_with_lightly():
 
 
 def test_the_centre_is_part_of_the_state():
-    assert list(MovingMeanCentring(3).state_dict()) == ["centre"]
+    assert list(MovingMeanCentering(3).state_dict()) == ["centre"]

@@ -105,8 +105,8 @@ def test_dino_is_scaled_as_in_the_official_code():
     m = method()
     module = built(m)
     made = views(m)
-    targets = m._teach(module, made, 0)[0]
-    logits = m._study(module.student, made)[0] / 0.1
+    targets = m._targets(module, made, 0)[0]
+    logits = m._logits(module.student, made)[0] / 0.1
     terms = (2 - 1) * 2 + m.local_crops * 2
     local = -sum((t * s.log_softmax(-1)).sum(-1).mean() for s in logits[2:] for t in targets) / terms
     both = -(targets.flip(0) * logits[:2].log_softmax(-1)).sum(-1).mean() * 2 / terms
@@ -128,7 +128,7 @@ def test_the_student_alone_sees_the_masks():
     other = made._replace(large=torch.rand_like(made.large))
     student = [module.student.encode(v.large, mask=v.mask).image for v in (made, other)]
     torch.testing.assert_close(*student)
-    assert not torch.allclose(*(m._teach(module, v, 0)[0] for v in (made, other)))
+    assert not torch.allclose(*(m._targets(module, v, 0)[0] for v in (made, other)))
 
 
 def test_training_lowers_the_loss():

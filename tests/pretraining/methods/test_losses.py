@@ -5,9 +5,7 @@ import pytest
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 
-from stellarfm.pretraining.methods.dino_loss import dino_loss
-from stellarfm.pretraining.methods.ibot_loss import ibot_loss
-from stellarfm.pretraining.methods.koleo_loss import koleo_loss
+from stellarfm.pretraining.methods.losses import dino_loss, ibot_loss, koleo_loss
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -63,7 +63,7 @@ def test_unknown_labels_do_not_count():
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in module.head.parameters())
     other = labels.clone()
-    assert torch.equal(module.standardise(other).isfinite(), other.isfinite())
+    assert torch.equal(module.standardize(other).isfinite(), other.isfinite())
 
 
 def test_predictions_do_not_depend_on_the_orientation():
@@ -71,7 +71,7 @@ def test_predictions_do_not_depend_on_the_orientation():
     module = built(method).eval()
     method.losses(module, images, step=0, labels=labels)
     expected = method.predict(module, images)
-    for copy in (torch.rot90(images, 1, (2, 3)), images.flip(2), views.mirrored(images, 1)):
+    for copy in (torch.rot90(images, 1, (2, 3)), images.flip(2), views.flip_sign(images, 1)):
         torch.testing.assert_close(method.predict(module, copy), expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0
 
@@ -98,7 +98,7 @@ def test_scores():
 
 
 @pytest.fixture
-def settings(cloud, tmp_path):
+def run_settings(cloud, tmp_path):
     path = tmp_path / "maps.h5"
     cloud("one", seed=1).write(path)
     return Recipe(
@@ -122,8 +122,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_run_is_judged_on_stars_that_it_never_saw(settings, tmp_path):
-    pretrain(output=tmp_path / "run", recipe=settings)
+def test_a_run_is_judged_on_stars_that_it_never_saw(run_settings, tmp_path):
+    pretrain(output=tmp_path / "run", recipe=run_settings)
     record = json.loads((tmp_path / "run/encoder.json").read_text())["training"]
     assert record["labels"] == ["log10 mass / solMass"]
     assert [row["step"] for row in rows(tmp_path / "run/held_out.csv")] == ["3", "6"]
@@ -137,10 +137,10 @@ def test_a_run_is_judged_on_stars_that_it_never_saw(settings, tmp_path):
     assert "to predict log10 mass / solMass" in (tmp_path / "run/README.md").read_text()
 
 
-def test_it_resumes_exactly(settings, tmp_path):
-    pretrain(output=tmp_path / "whole", recipe=settings)
-    pretrain(output=tmp_path / "run", recipe=settings.replace(max_hours=1e-9))
-    pretrain(output=tmp_path / "run", recipe=settings, resume=True)
+def test_it_resumes_exactly(run_settings, tmp_path):
+    pretrain(output=tmp_path / "whole", recipe=run_settings)
+    pretrain(output=tmp_path / "run", recipe=run_settings.replace(max_hours=1e-9))
+    pretrain(output=tmp_path / "run", recipe=run_settings, resume=True)
     for name in ("encoder.safetensors", "predictions.csv", "held_out.csv"):
         first, second = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "run"))
         if name == "held_out.csv":
@@ -149,7 +149,7 @@ def test_it_resumes_exactly(settings, tmp_path):
             assert first == second
 
 
-def test_a_dataset_without_labels(settings, tmp_path):
-    with pytest.raises(PretrainingError, match="FlameDataset has none; take one with labels, e.g. mapset"):
-        pretrain(output=tmp_path / "run", recipe=settings.replace(dataset={}), dataset="flames")
+def test_a_dataset_without_labels(run_settings, tmp_path):
+    with pytest.raises(PretrainingError, match="FlameDataset has none; use a dataset with labels, e.g. mapset"):
+        pretrain(output=tmp_path / "run", recipe=run_settings.replace(dataset={}), dataset="flames")
     assert not (tmp_path / "run").exists()

@@ -5,9 +5,9 @@ from astropy.io import fits
 
 from stellarfm import registry
 from stellarfm.exceptions import MapError, ReaderError, SnapshotError, UnitsError
-from stellarfm.readers import reader_name
-from stellarfm.readers.fits import grid_gas
+from stellarfm.readers.fits import uniform_grid
 from stellarfm.readers.fits.ppp import PPPReader
+from stellarfm.readers.loading import find_reader
 from stellarfm.simulations import Region, project
 
 SHAPE = (6, 8, 10)  # z, y, x
@@ -117,7 +117,7 @@ def test_maps_are_sums_of_the_cubes(cubes, values):
 
 def test_only_what_overlaps_is_read_slab_by_slab(cubes, monkeypatch):
     gas = PPPReader().read(cubes).gas
-    monkeypatch.setattr(grid_gas, "BLOCK", 100)
+    monkeypatch.setattr(uniform_grid, "BLOCK_SIZE", 100)
     corner = Region(np.zeros(3), np.array([0.25, 0.15, 0.35]))
     blocks = list(gas.blocks([corner, Region(np.zeros(3), np.full(3, 0.05))]))
     found = np.concatenate([block.position for block in blocks])
@@ -131,7 +131,7 @@ def test_one_velocity_can_be_projected_along_it_only(files):
     places = [[0.5, 0.4, 0.3]] * u.pc
     assert len(project(snapshot, positions=places, width="0.2 pc", pixels=2, axes="z")) == 1
     for wrong in ({"axes": "xz"}, {"directions": 2}):
-        with pytest.raises(SnapshotError, match="velocity along z only; project it with axes 'z'"):
+        with pytest.raises(SnapshotError, match="velocities along z only; pass axes='z'"):
             project(snapshot, positions=places, width="0.2 pc", pixels=2, **wrong)
 
 
@@ -147,7 +147,7 @@ def test_units_and_thermal_motion(files):
 
 
 def test_readers_know_it_by_its_axes(cubes, files):
-    assert reader_name(cubes) == reader_name(files) == "fits-ppp"
+    assert find_reader(cubes) == find_reader(files) == "fits-ppp"
     assert np.array_equal(
         whole(registry.create("readers", "fits").read(cubes)).mass, whole(PPPReader().read(cubes)).mass
     )
@@ -159,13 +159,18 @@ def test_readers_know_it_by_its_axes(cubes, files):
         ({}, {}, ReaderError, "expected VELOCITY_X"),
         ({"velocities": "vx.fits,vy.fits"}, {}, MapError, "2 velocity cubes; expected three"),
         ({"velocities": "vx.fits"}, {}, MapError, "or one and its line_of_sight"),
-        ({"velocities": "vx.fits,vy.fits,density.fits"}, {}, UnitsError, "'cm-3' is no velocity"),
+        ({"velocities": "vx.fits,vy.fits,density.fits"}, {}, UnitsError, "'cm-3' is not a velocity"),
         ({"velocities": "vx.fits,vy.fits,absent.fits"}, {}, ReaderError, "absent.fits: no such file"),
         ({"velocities": "vx.fits,vy.fits,vz.fits"}, {"BUNIT": ""}, UnitsError, "BUNIT is missing.*density_unit"),
-        ({"velocities": "vx.fits,vy.fits,vz.fits"}, {"BUNIT": "K"}, UnitsError, "expected a density of mass"),
-        ({"velocities": "vx.fits,vy.fits,vz.fits"}, {"BUNIT": "H2 cm-3"}, UnitsError, "counts H2; say density_species"),
+        ({"velocities": "vx.fits,vy.fits,vz.fits"}, {"BUNIT": "K"}, UnitsError, "expected a mass or number density"),
+        (
+            {"velocities": "vx.fits,vy.fits,vz.fits"},
+            {"BUNIT": "H2 cm-3"},
+            UnitsError,
+            "counts H2; give density_",
+        ),
         ({}, {"CUNIT2": ""}, UnitsError, "CUNIT2 is missing.*cell_size"),
-        ({}, {"CUNIT2": "km/s"}, UnitsError, "CUNIT2 'km/s' is no length"),
+        ({}, {"CUNIT2": "km/s"}, UnitsError, "CUNIT2 'km/s' is not a length"),
         ({}, {"CDELT2": 0.2}, MapError, "expected cubes"),
         ({}, {"CTYPE1": "X", "CTYPE2": "X"}, MapError, "expected X, Y and Z"),
     ],

@@ -87,7 +87,7 @@ def test_open_boxes_do_not_wrap(starforge):
 
 
 def test_blocks_are_slices_of_the_file(starforge, monkeypatch):
-    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK", 3)
+    monkeypatch.setattr("stellarfm.readers.gadget.gas.BLOCK_SIZE", 3)
     snapshot = YTReader().read(starforge)
     assert [len(b) for b in snapshot.gas.blocks([Region(snapshot.lower.value, snapshot.upper.value)])] == [3, 1]
 
@@ -106,9 +106,9 @@ def test_without_units_a_file_is_refused_until_they_are_given(outputs, tmp_path,
     with pytest.raises(ReaderError, match=r"bare_4.hdf5: its header states no unit of length; give unit_length"):
         YTReader().read(path)
     options = {"unit_length": "3.085678e18 cm", "unit_mass": "1.989e33 g", "unit_velocity": "1 m/s"}
-    mended, whole = YTReader(**options).read(path), YTReader().read(starforge)
+    given, whole = YTReader(**options).read(path), YTReader().read(starforge)
     for name in whole.stars.colnames:
-        np.testing.assert_allclose(np.asarray(mended.stars[name]), np.asarray(whole.stars[name]), rtol=1e-12)
+        np.testing.assert_allclose(np.asarray(given.stars[name]), np.asarray(whole.stars[name]), rtol=1e-12)
 
 
 def test_particles_removed_after_the_run_are_not_counted(outputs, tmp_path, caplog):
@@ -137,9 +137,24 @@ def test_sinks_without_a_star_mass_are_sinks(outputs, tmp_path):
         YTReader(label_kind="star").read(path)
 
 
-def test_fragments_that_share_a_number_stay_apart(outputs, tmp_path):
-    path = outputs.write_gadget(tmp_path / "s_1.hdf5", PartType5={**outputs.stars, "ParticleIDs": np.array([7, 7, 9])})
-    assert YTReader().read(path).stars["star"].tolist() == ["7.1", "7.2", "9.1"]
+def test_fragments_that_share_a_number_are_one_star_in_any_order(outputs, tmp_path, caplog):
+    stars = {**outputs.stars, "ParticleIDs": np.array([7, 7, 9])}
+    backwards = {name: values[::-1] for name, values in stars.items()}
+    for name, columns in {"s_1.hdf5": stars, "s_2.hdf5": backwards}.items():
+        caplog.clear()
+        table = YTReader().read(outputs.write_gadget(tmp_path / name, PartType5=columns)).stars
+        assert dict(zip(table["mass"].value.round(2), table["star"], strict=True)) == {1.25: 7, 0.25: 7, 16.0: 9}
+        assert "1 of 3 stars have the number of another one" in caplog.text
+
+
+def test_stars_without_numbers_are_reported(outputs, tmp_path, caplog):
+    stars = {name: values for name, values in outputs.stars.items() if name != "ParticleIDs"}
+    header = {**outputs.header, "NumFilesPerSnapshot": 2}
+    for i, part in enumerate((slice(0, 2), slice(2, 3))):
+        groups = {"PartType5": {name: values[part] for name, values in stars.items()}}
+        outputs.write_gadget(tmp_path / f"s_1.{i}.hdf5", header=header, **groups)
+    assert YTReader().read(tmp_path / "s_1.0.hdf5").stars["star"].tolist() == [0, 1, 2]
+    assert "stars have no ParticleIDs and cannot be followed" in caplog.text
 
 
 def test_a_snapshot_in_parts_is_one(outputs, tmp_path):
@@ -177,6 +192,88 @@ def test_comoving_units_are_physical(outputs, tmp_path):
     age = LambdaCDM(H0=70, Om0=0.3, Ode0=0.7).age([3, 1]).to(u.Myr)
     np.testing.assert_allclose(snapshot.stars["age"].value, [(age[1] - age[0]).value, 0], atol=1e-6)
     np.testing.assert_allclose(gas_of(snapshot)["size"], outputs.gas["SmoothingLength"] * snapshot.upper.value[0] / 10)
+
+
+def move_attributes(path, names, group, convert=lambda value: value):
+    """Move attributes of the header to another group, as Gadget-4, AREPO and EAGLE store them."""
+    with h5py.File(path, "a") as file:
+        header, other = file["Header"].attrs, file.require_group(group).attrs
+        for name in names:
+            other[name] = convert(header[name])
+            del header[name]
+
+
+MOVED = ("HubbleParam", "Omega0", "OmegaLambda", "ComovingIntegrationOn")
+UNITS = ("UnitLength_In_CGS", "UnitMass_In_CGS", "UnitVelocity_In_CGS")
+
+
+@pytest.mark.parametrize(
+    ("names", "group", "convert"),
+    [
+        ((*MOVED, *UNITS), "Parameters", lambda value: value),
+        (UNITS, "Units", lambda value: np.array([value])),
+        (MOVED, "Cosmology", lambda value: np.array([value])),
+        (MOVED, "RuntimePars", lambda value: np.bytes_(str(value))),
+    ],
+)
+def test_units_and_cosmology_are_found_in_every_group(outputs, tmp_path, names, group, convert):
+    header = {**outputs.header, **COSMOLOGY, "ComovingIntegrationOn": 1}
+    stars = {name: outputs.stars[name] for name in ("Coordinates", "Velocities", "Masses", "ParticleIDs")}
+    stars["StellarFormationTime"] = np.array([0.25, 0.5, 0.4])
+    path = outputs.write_gadget(tmp_path / "s_1.hdf5", header=header, PartType0=outputs.gas, PartType4=stars)
+    before = YTReader().read(path)
+    move_attributes(path, names, group, convert)
+    after = YTReader().read(path)
+    assert (after.upper == before.upper).all()
+    assert after.time == before.time
+    for name in before.stars.colnames:
+        assert np.all(after.stars[name] == before.stars[name])
+    for name, values in gas_of(before).items():
+        assert np.array_equal(gas_of(after)[name], values)
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "message"),
+    [
+        (
+            "Parameters",
+            {"UnitLength_in_cm": 3.085678e21},
+            r"unit of length: 3.08568e\+18 \(Header/.*; give unit_length",
+        ),
+        ("Units", {"UnitMass_in_g": 1.989e43}, r"unit of mass: .* 1.989e\+43 \(Units/UnitMass_in_g\)"),
+        ("Parameters", {"HubbleParam": 0.5}, r"Hubble parameter h: 0.7 \(Header/HubbleParam\), 0.5 \(Parameters/"),
+        ("Cosmology", {"Omega_m": [0.25]}, "matter density: 0.3 .*0.25"),
+        ("Parameters", {"ComovingIntegrationOn": 0}, "different values of ComovingIntegrationOn"),
+        ("Header", {"Redshift": 2.0}, r"expansion factor 0.5 \(Time\) and redshift 2 disagree"),
+        ("Header", {"ExpansionFactor": 0.4}, "expansion factor: 0.5 .*0.4"),
+        ("Header", {"HubbleParam": 0.0}, "a comoving run without a Hubble parameter; expected HubbleParam in one of"),
+    ],
+)
+def test_statements_that_disagree_are_refused(outputs, tmp_path, group, attributes, message):
+    header = {**outputs.header, **COSMOLOGY, "ComovingIntegrationOn": 1}
+    path = outputs.write_gadget(tmp_path / "s_1.hdf5", header=header, PartType0=outputs.gas)
+    with h5py.File(path, "a") as file:
+        file.require_group(group).attrs.update(attributes)
+    with pytest.raises(ReaderError, match=rf"s_1.hdf5: .*{message}"):
+        YTReader().read(path)
+
+
+def test_units_given_by_the_user_settle_a_disagreement(starforge):
+    expected = YTReader().read(starforge)
+    with h5py.File(starforge, "a") as file:
+        file.create_group("Parameters").attrs["UnitLength_in_cm"] = 3.085678e21
+        file["Parameters"].attrs["UnitMass_in_g"] = 1.98841e33  # another solar mass, not another unit
+    with pytest.raises(ReaderError, match="give unit_length"):
+        YTReader().read(starforge)
+    found = YTReader(unit_length="3.085678e18 cm").read(starforge)
+    np.testing.assert_allclose(found.stars["x"].value, expected.stars["x"].value)
+    assert np.all(found.stars["mass"] == expected.stars["mass"])
+
+
+def test_a_cosmology_without_densities_has_no_ages(outputs, tmp_path):
+    header = {**outputs.header, "Time": 0.5, "Redshift": 1.0, "HubbleParam": 0.7, "ComovingIntegrationOn": 1}
+    snapshot = YTReader().read(outputs.write_gadget(tmp_path / "s_1.hdf5", header=header, PartType0=outputs.gas))
+    assert np.isnan(snapshot.time)
 
 
 def test_what_a_dataset_says_of_its_units_goes_first(outputs, tmp_path):

@@ -5,11 +5,10 @@ from astropy import units as u
 
 from stellarfm import registry
 from stellarfm.exceptions import InputNotFoundError, OutputExistsError, ReaderError, SnapshotError, UnitsError
-from stellarfm.readers import reader_name
 from stellarfm.readers.hdf5 import gas as exchange_gas
+from stellarfm.readers.hdf5 import read_exchange, write_snapshot
 from stellarfm.readers.hdf5 import writer as exchange_writer
-from stellarfm.readers.hdf5.exchange import read_exchange
-from stellarfm.readers.hdf5.writer import write_snapshot
+from stellarfm.readers.loading import find_reader
 from stellarfm.simulations import GasSource, Region, Snapshot, project
 
 BOX = Region(np.zeros(3), np.ones(3))
@@ -19,8 +18,8 @@ BOX = Region(np.zeros(3), np.ones(3))
 def small_chunks(monkeypatch):
     """Chunks of 64 elements, blocks of 256: as if the snapshot were large."""
     for module in (exchange_gas, exchange_writer):
-        monkeypatch.setattr(module, "CHUNK", 64)
-    monkeypatch.setattr(exchange_gas, "BLOCK", 256)
+        monkeypatch.setattr(module, "CHUNK_SIZE", 64)
+    monkeypatch.setattr(exchange_gas, "BLOCK_SIZE", 256)
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_what_is_written_is_read(make_snapshot, written):
     assert all(np.all(after.stars[name] == before.stars[name]) for name in before.stars.colnames)
     assert after.provenance["code"] == "made in a test"
     assert "sha256 snapshot.h5" in after.provenance
-    assert reader_name(written) == "hdf5"
+    assert find_reader(written) == "hdf5"
     assert isinstance(registry.create("readers", "hdf5").read(written), Snapshot)
 
 
@@ -230,3 +229,17 @@ def test_absent_and_foreign(tmp_path, written):
     spoil(written, lambda file: file.attrs.__setitem__("schema", "another"))
     with pytest.raises(ReaderError, match="schema is 'another'"):
         read_exchange(written)
+
+
+def test_the_order_of_elements_refines_octants():
+    points = np.random.default_rng(0).uniform(size=(4096, 3))
+    order = exchange_writer._morton_order(points, BOX)
+    assert np.array_equal(np.sort(order), np.arange(4096))
+    for cells in (2, 4, 8):  # at every level, each cell is one run of elements
+        cell = np.ravel_multi_index(np.floor(points[order] * cells).astype(int).T, (cells,) * 3)
+        assert np.count_nonzero(np.diff(cell)) == cells**3 - 1
+
+
+def test_elements_on_and_beyond_the_faces_are_sorted_too():
+    points = np.array([[5.0, 0.5, 7.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [-5.0, 0.1, 0.1]])
+    assert exchange_writer._morton_order(points, BOX).tolist() == [1, 3, 0, 2]

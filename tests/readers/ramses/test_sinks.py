@@ -5,6 +5,8 @@ from astropy import units as u
 from stellarfm.exceptions import InputNotFoundError, ReaderError
 from stellarfm.readers.ramses.output import RamsesOutput, is_ramses
 
+pytest.importorskip("f90nml", reason='needs f90nml: pip install "stellarfm[yt]"')
+
 #: The code units of the outputs here: RAMSES takes 3.0857e18 cm for a parsec.
 LENGTH, TIME = 3.0857e18 * u.cm, 3.15569260e13 * u.s
 MASS = 1.50492957435e-20 * (u.g / u.cm**3) * LENGTH**3
@@ -70,10 +72,10 @@ def test_directory_and_info_file_are_the_same(outputs, tmp_path):
     [
         (("1,m,l,l,l", "1,m,pc,l,l"), r"column 'x' has unit 'pc'; expected 'l'"),
         (("# 1,m,l", "# 1,Msun,l"), r"column 'msink' has unit 'Msun'; expected 'm'"),
-        (("msink", "mass"), "no row of column names"),
+        (("msink", "mass"), "no rows of names"),
         (("3.5E+00", "4.1E+00"), "1 of 2 sinks lie outside the box of 4 code units"),
         (("3.5E+00", "many"), "not all values are numbers"),
-        (("2.0E-01, 0.0E+00, 8", "2.0E"), "line 4 has not 11 columns"),
+        (("2.0E-01, 0.0E+00, 8", "2.0E"), "line 4 does not have 11 columns"),
     ],
 )
 def test_wrong_lists_are_refused(output, words, message):
@@ -83,9 +85,9 @@ def test_wrong_lists_are_refused(output, words, message):
 
 def test_an_info_file_that_breaks_off_is_refused(outputs, output, tmp_path):
     end = outputs.info[outputs.info.index("unit_t") + 25 :]
-    with pytest.raises(ReaderError, match="unit_t missing; the file is cut short"):
+    with pytest.raises(ReaderError, match="unit_t missing; the file is truncated"):
         output(info=(end, ""))
-    with pytest.raises(ReaderError, match="no RAMSES output"):
+    with pytest.raises(ReaderError, match="not a RAMSES output"):
         RamsesOutput.find(tmp_path)
     with pytest.raises(InputNotFoundError):
         RamsesOutput.find(tmp_path / "absent")
@@ -101,10 +103,34 @@ def test_an_info_file_that_breaks_off_is_refused(outputs, output, tmp_path):
             "jbound_min=2*0,-1,1\njbound_max=2*0,-1,1 ! closed\n/\n",
             (False, False, True),
         ),
+        ("&boundary_params nboundary=2 jbound_min=-1,1 jbound_max=-1,1 bound_type=2*2 /", (True, False, True)),
+        (
+            "made by a script\n&RUN_PARAMS\nhydro=.true.\n/\n&BOUNDARY_PARAMS\n  nboundary = 4\n"
+            "  ibound_min = 0, 0,\n     -1, 1\n  ibound_max = 0 0 -1 1\n  kbound_min(1:2) = -1, 1\n"
+            "  kbound_max(1) = -1\n  kbound_max(2) = 1\n&END\n",
+            (False, True, False),
+        ),
+        (
+            "&BOUNDARY_PARAMS\nnboundary=2\nkbound_min(2)=1 ! the first is not set\nkbound_max=,1\n/\n",
+            (True, True, False),
+        ),
+        ("&BOUNDARY_PARAMS\nnboundary=1\nibound_min=0,1\nibound_max=0,1 ! the second is not used\n/\n", (True,) * 3),
+        ("&BOUNDARY_PARAMS\nnboundary=1\nibound_min=1\nibound_max=1\nbound_type=0\n/\n", (True,) * 3),
+        ("&BOUNDARY_PARAMS nboundary=0 /\n&BOUNDARY_PARAMS nboundary=1 ibound_min=1 ibound_max=1 /\n", (True,) * 3),
+        ("&OTHER\ntitle='ibound_min=1 ibound_max=1'\n! ibound_min=1\n/\n", (True,) * 3),
     ],
 )
 def test_boundaries_come_from_the_namelist(output, namelist, periodic):
     assert output(namelist=namelist).periodic == periodic
+
+
+@pytest.mark.parametrize(
+    "namelist", ["&BOUNDARY_PARAMS nboundary=1\nibound_min=1", "&A\nx='open\n/\n&BOUNDARY_PARAMS nboundary=1 /"]
+)
+def test_a_namelist_that_cannot_be_read_is_refused(output, namelist, capfd):
+    with pytest.raises(ReaderError, match=r"namelist.txt: not a Fortran namelist .*give periodic"):
+        output(namelist=namelist).periodic  # noqa: B018
+    assert capfd.readouterr() == ("", "")
 
 
 def test_ages_are_left_out_where_code_time_is_not_time(output):

@@ -10,10 +10,9 @@ from astropy import units as u
 
 from stellarfm.exceptions import InputNotFoundError, ReaderError, UnitsError
 from stellarfm.maps import MapSet
-from stellarfm.readers import reader_name
-from stellarfm.readers.common.options import Choices
-from stellarfm.readers.signatures import family
-from stellarfm.readers.simulation_outputs import YTReader
+from stellarfm.readers.common.options import OutputOptions
+from stellarfm.readers.loading import find_reader
+from stellarfm.readers.simulation_outputs import YTReader, detect_format
 from stellarfm.readers.yt.dataset import dataset_gas, dataset_stars, open_dataset
 from stellarfm.readers.yt.gas import YTCells
 from stellarfm.readers.yt.session import quiet_yt
@@ -79,7 +78,7 @@ def test_cells_of_a_region_are_all_that_overlap_it(mesh, tmp_path, corner):
 
 
 def test_chunks_of_large_grids_are_small(mesh, tmp_path, monkeypatch):
-    monkeypatch.setattr("stellarfm.readers.yt.gas.BLOCK", 600)
+    monkeypatch.setattr("stellarfm.readers.yt.gas.BLOCK_SIZE", 600)
     gas = dataset_gas(mesh, path=tmp_path, sound_speed=None)
     read = []
     block = YTCells._block
@@ -89,13 +88,13 @@ def test_chunks_of_large_grids_are_small(mesh, tmp_path, monkeypatch):
 
 
 def test_stars_of_a_known_type_are_found(mesh, tmp_path):
-    stars, kind = dataset_stars(mesh, path=tmp_path, choices=Choices())
+    stars, kind = dataset_stars(mesh, path=tmp_path, options=OutputOptions())
     np.testing.assert_allclose(stars["mass"].value, ([2e33, 4e33] * u.g).to_value(u.solMass))
     np.testing.assert_allclose(stars["y"].value, [0.4, 0.8])
     assert kind is None
-    assert dataset_stars(mesh, path=tmp_path, choices=Choices(label_kind="star"))[1] == "star"
+    assert dataset_stars(mesh, path=tmp_path, options=OutputOptions(label_kind="star"))[1] == "star"
     with pytest.raises(ReaderError, match=r"no particles 'sink' with masses; expected one of .*star"):
-        dataset_stars(mesh, path=tmp_path, choices=Choices(particle_type="sink"))
+        dataset_stars(mesh, path=tmp_path, options=OutputOptions(particle_type="sink"))
 
 
 def test_enzo_keeps_stars_with_dark_matter(tmp_path):
@@ -105,13 +104,25 @@ def test_enzo_keeps_stars_with_dark_matter(tmp_path):
     with quiet_yt(tmp_path):
         dataset = yt.load_particles(data, bbox=UNIT_BOX, **UNITS)
         dataset.index  # noqa: B018
-    assert len(dataset_stars(dataset, path=tmp_path, choices=Choices())[0]) == 0
-    assert len(dataset_stars(dataset, path=tmp_path, choices=Choices(particle_type="io"))[0]) == 3
+    assert len(dataset_stars(dataset, path=tmp_path, options=OutputOptions())[0]) == 0
+    assert len(dataset_stars(dataset, path=tmp_path, options=OutputOptions(particle_type="io"))[0]) == 3
     dataset.dataset_type = "enzo_packed_3d"
-    stars, kind = dataset_stars(dataset, path=tmp_path, choices=Choices())
+    stars, kind = dataset_stars(dataset, path=tmp_path, options=OutputOptions())
     assert stars["star"].tolist() == [12, 13]
     np.testing.assert_allclose(stars["mass"].value, ([2e33, 4e33] * u.g).to_value(u.solMass))
     assert kind is None
+
+
+def test_particles_that_share_a_number_are_one_star(tmp_path, caplog):
+    data = {("sink", f"particle_position_{axis}"): np.array([0.1, 0.5, 0.9]) for axis in "xyz"}
+    data |= {("sink", "particle_mass"): np.array([1e33, 2e33, 4e33])}
+    numbered = data | {("sink", "particle_index"): np.array([12.0, 11.0, 12.0])}
+    for columns, expected in ((numbered, [12, 11, 12]), (data, [0, 1, 2])):
+        with quiet_yt(tmp_path):
+            dataset = yt.load_particles(columns, bbox=UNIT_BOX, **UNITS)
+            dataset.index  # noqa: B018
+        assert dataset_stars(dataset, path=tmp_path, options=OutputOptions())[0]["star"].tolist() == expected
+    assert "particles 'sink' have no numbers and cannot be followed" in caplog.text
 
 
 def test_particles_with_smoothing_lengths(tmp_path):
@@ -133,7 +144,7 @@ def test_particles_with_smoothing_lengths(tmp_path):
     corner = joined(list(gas.blocks([Region(np.zeros(3), np.full(3, 0.1))])), "position")
     assert np.any(corner.max(axis=1) > 3.8)  # across the periodic border
     assert len(corner) < 200
-    stars, _ = dataset_stars(dataset, path=tmp_path, choices=Choices())
+    stars, _ = dataset_stars(dataset, path=tmp_path, options=OutputOptions())
     assert len(stars) == 0
 
 
@@ -202,14 +213,14 @@ def test_files_of_ours_are_not_asked_of_yt(tmp_path, cloud, outputs, monkeypatch
     cloud().write(tmp_path / "maps.h5")
     outputs.write_starforge(tmp_path / "snapshot_001.hdf5")
     outputs.write_ramses(tmp_path / "output_00007")
-    assert {path.name: family(path) for path in tmp_path.iterdir()} == {
+    assert {path.name: detect_format(path) for path in tmp_path.iterdir()} == {
         "maps.h5": None,
         "snapshot_001.hdf5": "gadget",
         "output_00007": "ramses",
     }
-    assert reader_name(tmp_path / "maps.h5") == "hdf5"
-    assert reader_name(tmp_path / "snapshot_001.hdf5") == "yt"
-    assert reader_name(tmp_path / "output_00007") == "yt"
+    assert find_reader(tmp_path / "maps.h5") == "hdf5"
+    assert find_reader(tmp_path / "snapshot_001.hdf5") == "yt"
+    assert find_reader(tmp_path / "output_00007") == "yt"
     assert not YTReader().can_read(tmp_path / "absent")
 
 
@@ -309,7 +320,7 @@ def test_ramses_outputs_with_missing_files_are_refused(broken):
     with pytest.raises(ReaderError, match=r"Could not find field file"):
         everything(YTReader().read(broken))
     (broken / "amr_00007.out00001").unlink()
-    with pytest.raises(ReaderError, match=r"knows no code that writes such files, or some beside it are missing"):
+    with pytest.raises(ReaderError, match="recognizes no code that writes such files, or some of the files are"):
         YTReader().read(broken)
 
 
@@ -332,7 +343,7 @@ def test_ramses_refuses_what_it_cannot_know(shared_data):
         YTReader(label_kind="star").read(folder)
     with pytest.raises(ReaderError, match="its info file states the units"):
         YTReader(unit_length="1 pc").read(folder)
-    with pytest.raises(ReaderError, match="one file of a RAMSES output; name its directory"):
+    with pytest.raises(ReaderError, match="one file of a RAMSES output; give its directory"):
         YTReader().read(folder / "amr_00007.out00001")
 
 
@@ -360,5 +371,5 @@ def test_enzo_is_in_physical_parsec_and_has_no_stars(shared_data, caplog):
 @pytest.mark.parametrize("name", ["README.md", "ramses", "snapshots/enzo/DD0010", "clouds/cloud-a.h5"])
 def test_foreign_paths_are_refused(shared_data, name):
     assert not YTReader().can_read(shared_data / name)
-    with pytest.raises(ReaderError, match="knows no code that writes such files"):
+    with pytest.raises(ReaderError, match="recognizes no code that writes such files"):
         YTReader().read(shared_data / name)

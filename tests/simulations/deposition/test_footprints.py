@@ -5,29 +5,28 @@ import pytest
 
 from stellarfm.simulations.deposition.cell import aligned_cube, oblique_cube
 from stellarfm.simulations.deposition.cell_edges import cube_by_edges, edges_of, is_general
-from stellarfm.simulations.deposition.cell_faces import N_POLYGONS, cube_by_faces
+from stellarfm.simulations.deposition.cell_faces import MOST_VERTICES, N_POLYGONS, cube_by_faces
 from stellarfm.simulations.deposition.footprint import shadow
-from stellarfm.simulations.deposition.polygons import MOST_VERTICES
 from stellarfm.simulations.deposition.sph_kernel import kernel_tables, particle
 from stellarfm.simulations.lines_of_sight import direction_frames
 
 N = 12
-ROOM = np.empty((N_POLYGONS, MOST_VERTICES, 3))
+WORKSPACE = np.empty((N_POLYGONS, MOST_VERTICES, 3))
 TILTED = [(1.0, tilt, tilt / 3) for tilt in (1e-15, 1e-12, 1e-9, 1e-6, 1e-3)]
 DIRECTIONS = [(1, 2, 3), (-1, 0.3, 0.2), (1, 1, 1), (0, 1, 1), (1, 1, 1e-7), *TILTED]
 
 
 def full(footprint, *arguments, n=N):
     """The whole map of an element; what is not said to be filled is not taken."""
-    share = np.full((n, n), np.nan)
-    i0, i1, j0, j1 = footprint(share, np.empty(n + 1), *arguments)
+    fraction = np.full((n, n), np.nan)
+    i0, i1, j0, j1 = footprint(fraction, np.empty(n + 1), *arguments)
     result = np.zeros((n, n))
-    result[i0:i1, j0:j1] = share[i0:i1, j0:j1]
+    result[i0:i1, j0:j1] = fraction[i0:i1, j0:j1]
     return result
 
 
 def cube_map(frame, *place):
-    return full(oblique_cube, ROOM, *place, frame, edges_of(frame))
+    return full(oblique_cube, WORKSPACE, *place, frame, edges_of(frame))
 
 
 def particle_map(*place, n=N):
@@ -87,7 +86,7 @@ def test_edges_and_faces_agree(seed):
     x, y, half = rng.uniform(0, N), rng.uniform(0, N), 10 ** rng.uniform(-2, 1)
     one, two = np.empty((2, N, N))
     cube_by_edges(one, np.empty(N + 1), 0, N, 0, N, x, y, half, edges_of(frame), shadow(frame, 1))
-    cube_by_faces(two, ROOM, 0, N, 0, N, x, y, half, frame, -2 * half, 2 * half)
+    cube_by_faces(two, WORKSPACE, 0, N, 0, N, x, y, half, frame, -2 * half, 2 * half)
     np.testing.assert_allclose(one, two, atol=1e-12)
     assert one.any()
 
@@ -156,6 +155,6 @@ def test_the_table_is_fine_enough():
     kernel = cubic_spline(np.sqrt(x.ravel()[:, None, None] ** 2 + x.ravel()[None, :, None] ** 2 + z**2))
     plane = np.trapezoid(kernel, z, axis=2).reshape(6, 24, 6, 24)
     exact = np.einsum("iajb,a,b->ij", plane, weight / 6, weight / 6)
-    share = particle_map(3.0, 3.0, 0.0, 3.0, 50.0, n=6)
-    np.testing.assert_allclose(share, exact, atol=1e-4)
+    fraction = particle_map(3.0, 3.0, 0.0, 3.0, 50.0, n=6)
+    np.testing.assert_allclose(fraction, exact, atol=1e-4)
     assert kernel_tables()[0][-1, -1] == 0.25

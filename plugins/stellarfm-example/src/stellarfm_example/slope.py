@@ -1,4 +1,4 @@
-"""The command ``stellarfm example.slope``: the slope of the power spectrum of any dataset's images."""
+"""The command ``stellarfm example.slope``: slope of the power spectrum of the images of a dataset."""
 
 import argparse
 
@@ -9,7 +9,7 @@ __all__ = ["Slope"]
 
 
 class Slope(Command):
-    """Prints how steeply the power of a dataset's images falls with the wavenumber."""
+    """Command that prints the slope of the mean power spectrum of the images of a dataset."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options."""
@@ -19,11 +19,11 @@ class Slope(Command):
         parser.add_argument("--size", type=int, default=64, help="side of the images in pixels (default: 64)")
 
     def run(self, args: argparse.Namespace) -> None:
-        """Measure and print."""
+        """Measure the slope and print it."""
         import numpy as np
 
         dataset = registry.create("datasets", args.dataset, size=args.size, channels=1)
         images = np.stack([dataset.image(index)[0] for index in range(args.count)])
         power = (np.abs(np.fft.fft2(images)) ** 2).mean(axis=0)
         k = np.arange(2, args.size // 2)
-        print(f"{np.polyfit(np.log(k), np.log(power[0, k]), 1)[0]:.2f}")  # noqa: T201 - this is its output
+        print(f"{np.polyfit(np.log(k), np.log(power[0, k]), 1)[0]:.2f}")  # noqa: T201 - output of the command

@@ -1,6 +1,10 @@
-"""Galaxy morphology from volunteer votes and unlabelled images: a plugin of stellarfm.
+"""Galaxy morphology from volunteers' votes and from unlabelled images: a plugin of stellarfm.
 
-Public names are resolved when they are first used, so that listing plugins loads nothing.
+Input is a catalogue with image files and vote columns (`Catalogue`, `GalaxyZoo`) or a simulated one
+(`SyntheticSurvey`). Output is a model (`GalaxyModel`) that predicts the vote fractions of new galaxies. Start with
+`finetuning`, which makes a model from a pretrained encoder; `byol` holds the pretraining method.
+
+Public names are resolved on first use, so that listing plugins imports nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ _HOMES = {
     "catalogue": ("Catalogue",),
     "model": ("GalaxyModel",),
     "dataset": ("GalaxyZoo",),
-    "survey": ("SyntheticSurvey",),
-    "probe": ("VoteProbe",),
+    "synthetic_survey": ("SyntheticSurvey",),
+    "vote_probe": ("VoteProbe",),
     "dirichlet": ("dirichlet_multinomial_loss",),
     "evaluation": ("evaluate",),
     "finetuning": ("finetune",),

@@ -1,4 +1,4 @@
-"""What the sub-commands do; each is named like its own."""
+"""Actions of the sub-commands; each function has the name of its sub-command."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "finetune", "predict", "recipe", "simulate"]
 
-#: A FITS table has at most so many columns.
+#: Largest number of columns of a FITS table.
 FITS_COLUMNS = 999
 ENDINGS = {**FORMATS, ".ecsv": "ascii.ecsv"}
 
 
 def finetune(args: argparse.Namespace) -> None:
-    """Make a model for each budget and seed."""
+    """Fit a model for each budget and seed."""
     from stellarfm_galaxyzoo.finetuning import Tuning, draw_labels
-    from stellarfm_galaxyzoo.finetuning import finetune as make
+    from stellarfm_galaxyzoo.finetuning import finetune as fit_model
     from stellarfm_galaxyzoo.model import FileImages, ImageOptions
     from stellarfm_galaxyzoo.schema import Schema
 
@@ -42,7 +42,7 @@ def finetune(args: argparse.Namespace) -> None:
             path = args.output / f"labels-{labels or 'all'}-seed-{seed}" if several else args.output
             check_output(path, overwrite=args.overwrite)
             draw_labels(catalogue.votes, labels, seed=seed)
-            model = make(
+            model = fit_model(
                 FileImages(catalogue.paths, options),
                 catalogue.votes,
                 schema,
@@ -79,10 +79,10 @@ def predict(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Print or write scores, question by question."""
+    """Print or write the scores per question."""
     from astropy.table import vstack
 
-    from stellarfm_galaxyzoo.evaluation import evaluate as judge
+    from stellarfm_galaxyzoo.evaluation import evaluate as score
     from stellarfm_galaxyzoo.model import GalaxyModel
 
     if args.output is not None:
@@ -92,16 +92,16 @@ def evaluate(args: argparse.Namespace) -> None:
         model = GalaxyModel.load(path)
         catalogue = Catalogue.read(args.catalogue, model.schema, root=args.root)
         if not catalogue.labelled.any():
-            raise CatalogueError(f"{args.catalogue} holds no votes on the questions of {path}; check the vote columns")
-        known = catalogue[catalogue.labelled].require_images()
-        table = judge(model.concentrations_of_files(known.paths), known.votes, model.schema)
+            raise CatalogueError(f"{args.catalogue} has no votes on the questions of {path}; check the vote columns")
+        voted = catalogue[catalogue.labelled].require_images()
+        table = score(model.concentrations_of_files(voted.paths), voted.votes, model.schema)
         table.add_column([str(path)] * len(table), name="model", index=0)
         tables.append(table)
-    found = vstack(tables)
+    scores = vstack(tables)
     if args.output is None:
-        sys.stdout.write("\n".join(found.pformat(max_lines=-1, max_width=-1)) + "\n")
+        sys.stdout.write("\n".join(scores.pformat(max_lines=-1, max_width=-1)) + "\n")
     else:
-        _write(found, args.output, overwrite=args.overwrite)
+        _write(scores, args.output, overwrite=args.overwrite)
         say(f"wrote {args.output}", args)
 
 
@@ -124,7 +124,7 @@ def recipe(args: argparse.Namespace) -> None:
 
 
 def _layers(word: str) -> int | None:
-    """Number of layers; None for all."""
+    """Return the number of layers, or None for all."""
     if word == "all":
         return None
     if not word.isdigit():
@@ -133,18 +133,18 @@ def _layers(word: str) -> int | None:
 
 
 def _check_table(path: Path, *, overwrite: bool) -> None:
-    """Refuse early what cannot be written."""
+    """Raise an error if a table cannot be written to `path`."""
     check_output(path, overwrite=overwrite)
     if path.suffix.lower() not in ENDINGS:
-        raise CatalogueError(f"{path}: unknown ending; expected one of {', '.join(ENDINGS)}")
+        raise CatalogueError(f"{path}: unknown suffix; expected one of {', '.join(ENDINGS)}")
 
 
 def _write(table: QTable, path: Path, *, overwrite: bool) -> None:
-    """Write a table in the format of its ending."""
+    """Write a table in the format of the suffix of `path`."""
     kind = ENDINGS[path.suffix.lower()]
     if kind == "fits" and len(table.colnames) > FITS_COLUMNS:
         raise CatalogueError(
-            f"{path}: {len(table.colnames)} columns, a FITS table has at most {FITS_COLUMNS}; choose .parquet or .ecsv"
+            f"{path}: {len(table.colnames)} columns; a FITS table has at most {FITS_COLUMNS}: choose .parquet or .ecsv"
         )
     with new_file(path, overwrite=overwrite) as temporary:
         table.write(temporary, format=kind)

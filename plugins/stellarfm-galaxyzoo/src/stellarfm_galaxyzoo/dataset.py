@@ -1,4 +1,4 @@
-"""The dataset `galaxyzoo`: images of a catalogue, with volunteers' votes where there are any."""
+"""The dataset `galaxyzoo`: images of a catalogue, with the votes of volunteers as labels."""
 
 from __future__ import annotations
 
@@ -16,42 +16,49 @@ from stellarfm_galaxyzoo.schema import CAMPAIGNS, Schema
 
 __all__ = ["EXAMPLE", "GalaxyZoo"]
 
-#: Name that stands for the few synthetic galaxies in this package.
+#: Name of the catalogue of a few synthetic galaxies that is part of this package.
 EXAMPLE = "example"
 
 
 class GalaxyZoo(LabelledDataset):
-    """Galaxies of a catalogue (see `stellarfm_galaxyzoo.Catalogue`); those without votes are simply unlabelled.
+    """Galaxies of a catalogue (see `stellarfm_galaxyzoo.Catalogue`), with or without votes.
 
     Parameters
     ----------
     catalogue : str
-        Any table that astropy reads; ``"example"`` are a few synthetic galaxies that come with this package.
+        Path of any table that astropy reads, or ``"example"``: a few synthetic galaxies of this package.
     size : int
         Side of the images in pixels.
     seed : int
-        Of the order of the galaxies.
+        Seed of the order of the galaxies.
     channels : int
         Number of channels.
     schema : sequence of str
         Campaigns or TOML files, see `stellarfm_galaxyzoo.Schema.load`.
     root : str, optional
-        Folder of the images; by default that of the catalogue.
+        Folder of the images; the folder of the catalogue by default.
     subset : {"all", "labelled"}
-        All galaxies, or those with votes alone.
+        Use of all galaxies, or only of those with votes.
     count : int, optional
-        Only the first so many galaxies, in the order of `seed`: a label budget.
+        Number of galaxies to use, in the order of `seed` (a label budget); all by default.
     scales : sequence of float, optional
-        Of FITS bands, see `stellarfm_galaxyzoo.images.asinh_stretch`.
+        Scales of FITS bands, see `stellarfm_galaxyzoo.images.asinh_stretch`.
     softening : float
-        Of the stretch of FITS bands.
+        Softening of the stretch of FITS bands.
 
     Raises
     ------
     InputNotFoundError
         If the catalogue or images are missing.
     CatalogueError
-        If the catalogue makes no sense, or holds fewer galaxies than asked for.
+        If the catalogue is invalid or has fewer galaxies than `count`.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import GalaxyZoo
+    >>> dataset = GalaxyZoo(catalogue="example", size=32)
+    >>> len(dataset), dataset.image(0).shape
+    (8, (3, 32, 32))
     """
 
     def __init__(
@@ -82,14 +89,17 @@ class GalaxyZoo(LabelledDataset):
         if subset == "labelled":
             rows = rows[found.labelled[rows]]
         if not len(rows) or (count is not None and not 1 <= count <= len(rows)):
-            raise CatalogueError(f"{found.name} offers {len(rows)} galaxies (subset {subset!r}); {count} are asked for")
+            raise CatalogueError(
+                f"count is {count}, but {found.name} has {len(rows)} galaxies (subset {subset!r}); expected "
+                "at least 1 and at most as many"
+            )
         self.catalogue = found[rows[:count]]
 
     def __len__(self) -> int:
         return len(self.catalogue)
 
     def image(self, index: int) -> np.ndarray:
-        """Image number `index`: float32 in [0, 1], shape (channels, size, size)."""
+        """Return image number `index`: float32 in [0, 1], shape (channels, size, size)."""
         return read_image(
             self.catalogue.paths[index],
             size=self.size,
@@ -99,5 +109,5 @@ class GalaxyZoo(LabelledDataset):
         )
 
     def label(self, index: int) -> np.ndarray:
-        """Votes on galaxy `index`: float32, shape (answers,)."""
+        """Return the votes on galaxy `index`: float32, shape (answers,)."""
         return self.catalogue.votes[index].copy()

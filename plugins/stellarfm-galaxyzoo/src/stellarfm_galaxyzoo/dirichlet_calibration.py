@@ -1,4 +1,4 @@
-"""Calibration of predicted concentrations on votes that were not learnt from."""
+"""Calibration of predicted concentrations on votes that were not used for training."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_terms
+from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_terms, sum_by_question
 from stellarfm_galaxyzoo.schema import Schema
 
 __all__ = ["Calibration"]
 
-#: Standard deviation of the normal prior on the three logarithms: few votes change little.
+#: Standard deviation of the normal prior on the three logarithms, so that few votes change little.
 PRIOR = 1.0
-#: Sum of concentrations that `spread` leaves alone.
+#: Sum of concentrations that `spread` leaves unchanged.
 PIVOT = 20.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Three numbers a question: how sharp the expected fractions are, how sure, and how differently sure.
+    """Three factors per question that adjust expected fractions and total concentration.
 
     Fractions f become ``f^sharpness`` (normalised), and the sum A of concentrations ``certainty 20 (A / 20)^spread``.
-    Ones change nothing. They correct what a head cannot say by itself, whose concentrations lie between 1 and 101, or
-    says too boldly: how sure it may be is hard to learn where a question was asked of few volunteers only.
+    Factors of one change nothing. They extend the range of a head, whose concentrations lie between 1 and 101, and
+    correct overconfidence on questions with few votes.
 
     Attributes
     ----------
-    sharpness, certainty, spread : numpy.ndarray
-        Positive, shape (questions,).
+    sharpness : numpy.ndarray
+        Exponent of the fractions, positive, shape (questions,).
+    certainty : numpy.ndarray
+        Factor of the total concentration, positive, shape (questions,).
+    spread : numpy.ndarray
+        Exponent of the total concentration, positive, shape (questions,).
     """
 
     sharpness: np.ndarray
@@ -38,23 +42,20 @@ class Calibration:
     spread: np.ndarray
 
     @classmethod
-    def none(cls, schema: Schema) -> Calibration:
-        """The one that changes nothing."""
-        return cls(*np.ones((3, len(schema.questions))))
-
-    @classmethod
     def fit(cls, concentrations: np.ndarray, votes: np.ndarray, schema: Schema) -> Calibration:
-        """The most probable calibration, given votes on galaxies that the concentrations were not learnt from.
+        """Return the most probable calibration, given votes on galaxies that were not used for training.
 
-        Likelihood: Dirichlet-multinomial. Prior: the logarithms are normal about 0 with a standard deviation of 1, so
-        that a question without votes stays as it is.
+        The likelihood is Dirichlet-multinomial. In the prior the logarithms are normal around 0 with a standard
+        deviation of 1, so that a question without votes remains unchanged.
 
         Parameters
         ----------
-        concentrations, votes : array
-            Shape (N, answers).
+        concentrations : array
+            Predicted concentrations, shape (N, answers).
+        votes : array
+            Numbers of votes, shape (N, answers).
         schema : Schema
-            Which answers belong together.
+            Questions of the answers.
         """
         index = torch.as_tensor(schema.question_of)
         a, k = (torch.as_tensor(values, dtype=torch.float64) for values in (concentrations, votes))
@@ -63,8 +64,8 @@ class Calibration:
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
-            found = _apply(a, logs.exp(), index)
-            loss = dirichlet_multinomial_terms(found, k, index).sum() + 0.5 * (logs / PRIOR).square().sum()
+            calibrated = _apply(a, logs.exp(), index)
+            loss = dirichlet_multinomial_terms(calibrated, k, index).sum() + 0.5 * (logs / PRIOR).square().sum()
             loss.backward()
             return loss
 
@@ -72,25 +73,20 @@ class Calibration:
         return cls(*logs.detach().exp().numpy())
 
     def apply(self, concentrations: np.ndarray, schema: Schema) -> np.ndarray:
-        """Calibrated concentrations, shape (..., answers)."""
+        """Return calibrated concentrations, shape (..., answers)."""
         a = torch.as_tensor(np.asarray(concentrations, dtype=float))
         factors = torch.as_tensor(np.stack([self.sharpness, self.certainty, self.spread]))
         return _apply(a, factors, torch.as_tensor(schema.question_of)).numpy()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return plain values for JSON."""
         return {name: values.tolist() for name, values in vars(self).items()}
 
 
 def _apply(a: torch.Tensor, factors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Calibrated concentrations, given the three factors (3, questions); see `Calibration`."""
+    """Return calibrated concentrations, given the three factors (3, questions); see `Calibration`."""
     sharpness, certainty, spread = factors
-    total = _sums(a, index)
+    total = sum_by_question(a, index)
     weights = (sharpness[index] * (a.log() - total[..., index].log())).exp()
-    fractions = weights / _sums(weights, index)[..., index]
+    fractions = weights / sum_by_question(weights, index)[..., index]
     return fractions * (certainty * PIVOT * (spread * (total / PIVOT).log()).exp())[..., index]
-
-
-def _sums(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Sums over the answers of each question."""
-    return values.new_zeros(*values.shape[:-1], int(index[-1]) + 1).index_add(-1, index, values)

@@ -1,4 +1,4 @@
-"""How good and how honest predictions are, against volunteers' votes."""
+"""Accuracy and calibration of predictions, compared with the votes of volunteers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["LEVELS", "coverage_of_votes", "evaluate", "reliability"]
 LEVELS = (0.5, 0.9)
 
 
-def _pit(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, seed: int) -> np.ndarray:
-    """Randomised probability integral transform of each count, shape (N, answers): even in [0, 1] if calibrated."""
+def _randomized_pit(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, seed: int) -> np.ndarray:
+    """Return the randomized probability integral transform of each count: uniform in [0, 1] if calibrated."""
     rest = schema.sums(concentrations)[:, schema.question_of] - concentrations
     total = schema.sums(votes)[:, schema.question_of]
     below, upto = (betabinom.cdf(votes - step, total, concentrations, rest) for step in (1, 0))
@@ -27,12 +27,12 @@ def _pit(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, seed: in
 def coverage_of_votes(
     concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, level: float = 0.9, seed: int = 0
 ) -> np.ndarray:
-    """Share of counts within their central interval of probability `level`, for each answer; NaN without votes.
+    """Return the fraction of counts within their central interval, for each answer; NaN without votes.
 
-    Counts are whole: the interval's ends are drawn so that it holds exactly `level` of the beta-binomial distribution,
-    whose counts given N votes and a concentration follow.
+    Given N votes and the concentrations, a count follows a beta-binomial distribution. Counts are integers, so the
+    limits of the interval are randomized such that it has exactly the probability `level`.
     """
-    transform = _pit(concentrations, votes, schema, seed)
+    transform = _randomized_pit(concentrations, votes, schema, seed)
     known = np.isfinite(transform)
     inside = known & (np.abs(np.where(known, transform, 0.5) - 0.5) <= level / 2)
     return np.divide(
@@ -41,25 +41,36 @@ def coverage_of_votes(
 
 
 def evaluate(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, seed: int = 0) -> QTable:
-    """Scores of each question that somebody voted on, and of all together (last row, ``all``).
+    """Return the scores of each question with votes and of all questions together (last row, ``all``).
 
     Parameters
     ----------
-    concentrations, votes : array
-        Shape (N, answers).
+    concentrations : array
+        Predicted concentrations, shape (N, answers).
+    votes : array
+        Numbers of votes, shape (N, answers).
     schema : Schema
-        The questions.
+        Questions of the answers.
     seed : int
-        Of the randomised coverage.
+        Seed of the randomized coverage.
 
     Returns
     -------
     astropy.table.QTable
-        ``question``; ``galaxies`` with votes on it; ``loss``, the mean negative log probability of their votes;
-        ``uniform_loss``, the same for concentrations of one; ``error``, the mean absolute error of the fractions;
-        ``accuracy``, how often the answer with most votes is the most expected one; ``coverage_50`` and
-        ``coverage_90``, shares of counts within central intervals; ``binomial_error``, the standard error of a share
-        of 0.9.
+        Columns: ``question``; ``galaxies``, the number with votes on it; ``loss``, the mean negative log probability of
+        their votes; ``uniform_loss``, the same for concentrations of one; ``error``, the mean absolute error of the
+        fractions; ``accuracy``, the fraction of galaxies for which the answer with most votes has the largest expected
+        fraction; ``coverage_50`` and ``coverage_90``, fractions of counts within central intervals;
+        ``binomial_error``, the standard error of a fraction of 0.9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import Schema, evaluate
+    >>> votes = np.array([[9.0, 1.0], [2.0, 8.0]])
+    >>> table = evaluate(1.0 + votes, votes, Schema.load("rings"))
+    >>> float(table["accuracy"][0])
+    1.0
     """
     index = torch.as_tensor(schema.question_of)
     k = torch.as_tensor(np.asarray(votes, dtype=float))
@@ -75,15 +86,15 @@ def evaluate(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, s
         asked = np.isfinite(observed[:, columns.start])
         if not asked.any():
             continue
-        seen, said = observed[asked, columns], expected[asked, columns]
-        hits = np.take_along_axis(seen, said.argmax(axis=1)[:, None], axis=1)[:, 0] == seen.max(axis=1)
+        truth, predicted = observed[asked, columns], expected[asked, columns]
+        hits = np.take_along_axis(truth, predicted.argmax(axis=1)[:, None], axis=1)[:, 0] == truth.max(axis=1)
         rows.append(
             (
                 question.name,
                 int(asked.sum()),
                 terms[asked, number].mean(),
                 uniform[asked, number].mean(),
-                np.abs(seen - said).mean(),
+                np.abs(truth - predicted).mean(),
                 hits.mean(),
                 *(share[columns].mean() for share in covered),
                 np.sqrt(0.09 / asked.sum()),
@@ -97,7 +108,7 @@ def evaluate(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, s
 
 
 def _overall(rows: list[tuple]) -> list[tuple]:
-    """Means over all questions, each weighted with its galaxies."""
+    """Return the means over all questions, weighted by their numbers of galaxies."""
     if not rows:
         return []
     galaxies = np.array([row[1] for row in rows])
@@ -106,26 +117,37 @@ def _overall(rows: list[tuple]) -> list[tuple]:
 
 
 def reliability(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *, bins: int = 10) -> QTable:
-    """Whether tree probabilities hold: predicted and observed share of the volunteers of a campaign, by bins.
+    """Return predicted and observed fractions of the volunteers of a campaign, in bins.
 
-    A volunteer's probability to come to a question and give an answer is compared with the share of the campaign's
-    volunteers who did. Answers of all questions of trees that begin with a root are pooled.
+    The predicted probability that a volunteer reaches a question and gives an answer is compared with the fraction of
+    the volunteers of the campaign who did. Answers of all questions are pooled.
+
+    Parameters
+    ----------
+    concentrations : array
+        Predicted concentrations, shape (N, answers).
+    votes : array
+        Numbers of votes, shape (N, answers).
+    schema : Schema
+        Questions of the answers.
+    bins : int
+        Number of bins between 0 and 1.
 
     Returns
     -------
     astropy.table.QTable
-        ``count``, ``predicted`` and ``observed`` of each bin that is not empty.
+        Columns ``count``, ``predicted`` and ``observed``, one row per bin that is not empty.
     """
     joint = schema.joint(schema.fractions(concentrations))
-    began = _volunteers(votes, schema)
-    known = began > 0
-    observed = np.divide(votes, began, out=np.zeros_like(joint), where=known)
+    volunteers = _volunteers(votes, schema)
+    known = volunteers > 0
+    observed = np.divide(votes, volunteers, out=np.zeros_like(joint), where=known)
     bin_of = np.minimum((joint * bins).astype(int), bins - 1)
     rows = []
     for number in range(bins):
-        here = known & (bin_of == number)
-        if here.any():
-            rows.append((int(here.sum()), joint[here].mean(), observed[here].mean()))
+        inside = known & (bin_of == number)
+        if inside.any():
+            rows.append((int(inside.sum()), joint[inside].mean(), observed[inside].mean()))
     table = QTable(rows=rows, names=("count", "predicted", "observed"))
     for name in ("predicted", "observed"):
         table[name].info.format = ".3f"
@@ -133,7 +155,7 @@ def reliability(concentrations: np.ndarray, votes: np.ndarray, schema: Schema, *
 
 
 def _volunteers(votes: np.ndarray, schema: Schema) -> np.ndarray:
-    """Number of volunteers at the root of each answer's tree, shape (N, answers)."""
+    """Return the number of volunteers at the root of the tree of each answer, shape (N, answers)."""
     totals = schema.sums(np.asarray(votes, dtype=float))
     root: dict[int, int] = {}
     for number in schema.order:

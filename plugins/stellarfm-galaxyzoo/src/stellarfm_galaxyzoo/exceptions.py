@@ -1,4 +1,4 @@
-"""Errors of this plugin; each is one of stellarfm's too, so that a command prints it in one line."""
+"""Errors of this plugin. All are errors of stellarfm, which commands print in one line."""
 
 from stellarfm.exceptions import StellarFMError
 
@@ -6,12 +6,12 @@ __all__ = ["CatalogueError", "ImageError", "SchemaError"]
 
 
 class SchemaError(StellarFMError, ValueError):
-    """Questions that contradict each other, or a file that holds none."""
+    """Invalid schema: inconsistent questions, or a file that is not a schema."""
 
 
 class CatalogueError(StellarFMError, ValueError):
-    """A catalogue without what is needed, or with votes that cannot be."""
+    """Invalid catalogue: missing columns or invalid votes."""
 
 
 class ImageError(StellarFMError, OSError):
-    """An image file that cannot be read, or that does not fit the others."""
+    """Unreadable image file, or an image that differs from the others in its number of channels."""

@@ -1,4 +1,4 @@
-"""From an encoder and a few labelled galaxies to a model: frozen heads, partial and full fine-tuning."""
+"""Models from an encoder and a few labelled galaxies: heads on a frozen encoder, partial and full fine-tuning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from stellarfm.encoders.batch_norm import calibrate_batch_norms
 from stellarfm.exceptions import ModelError
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
-from stellarfm.pretraining.groups import parameter_groups
+from stellarfm.pretraining.optimization import parameter_groups
 from stellarfm_galaxyzoo.augmentations import Augmentation, view
 from stellarfm_galaxyzoo.dirichlet import dirichlet_multinomial_loss
 from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
@@ -26,26 +26,28 @@ from stellarfm_galaxyzoo.schema import Schema
 
 __all__ = ["Subset", "Tuning", "draw_labels", "finetune"]
 
-#: Share of the labelled galaxies that calibrate a fine-tuned model, and are not learnt from.
+#: Fraction of the labelled galaxies that calibrate a fine-tuned model and are not used for training.
 CALIBRATION_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """How an encoder is fine-tuned.
+    """Options of the fine-tuning of an encoder.
 
     Attributes
     ----------
     layers : int or None
-        How many of its last layers learn; 0 leaves it frozen, None lets all of it learn.
-    steps, batch_size : int
-        Of AdamW.
+        Number of last layers to train: 0 leaves the encoder frozen, None trains all of it.
+    steps : int
+        Number of steps of AdamW.
+    batch_size : int
+        Number of galaxies per step.
     learning_rate : float
-        Of the head and of the last layer; it falls as half a cosine.
+        Initial learning rate of the head and of the last layer; it follows half a cosine to zero.
     layer_decay : float
-        Factor from each layer to the one before it.
+        Ratio of the learning rates of one layer and the next.
     weight_decay : float
-        Of the matrices.
+        Weight decay of the matrices.
     """
 
     layers: int | None = 0
@@ -65,7 +67,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some images of a source."""
+    """Images of a source with the given numbers."""
 
     source: ImageSource
     rows: np.ndarray
@@ -74,20 +76,20 @@ class Subset:
         return len(self.rows)
 
     def image(self, index: int) -> np.ndarray:
-        """Image number `index` of the subset."""
+        """Return image number `index` of the subset."""
         return self.source.image(int(self.rows[index]))
 
 
 def draw_labels(votes: np.ndarray, count: int | None, *, seed: int) -> np.ndarray:
-    """Rows of `count` random galaxies among those with votes (all of them for None), in random order.
+    """Return the rows of `count` random galaxies with votes (all of them for None), in random order.
 
-    Smaller budgets of the same seed are parts of larger ones.
+    With the same seed, a smaller draw is a part of a larger one.
     """
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(votes.sum(axis=1) > 0))
     if len(rows) < max(count or 0, 4):
         raise CatalogueError(
-            f"{len(rows)} galaxies have votes on these questions; {count or 'at least 4'} are asked for: check the "
-            "names of the vote columns, or ask for fewer"
+            f"{len(rows)} galaxies have votes on these questions; expected {count or 'at least 4'}: check the names "
+            "of the vote columns, or reduce labels"
         )
     return rows[:count]
 
@@ -104,39 +106,55 @@ def finetune(
     labels: int | None = None,
     seed: int = 0,
 ) -> GalaxyModel:
-    """A model from galaxies with votes.
+    """Fit a model to galaxies with votes.
 
-    With a frozen encoder, four folds of galaxies choose the penalty of a linear head and calibrate it, and the head
-    learns from all. With fine-tuning, a fifth of the galaxies are kept to calibrate. On the others the batch norms
-    that learn take their statistics, a linear head learns from the frozen encoder, and from there the tuning starts.
+    With a frozen encoder, the penalty of a linear head is selected and its calibration fitted in four folds, and the
+    head is fitted to all galaxies. With fine-tuning, a fifth of the galaxies are held out for the calibration. On the
+    others the trainable batch norms are calibrated, a linear head is fitted to the frozen encoder, and fine-tuning
+    starts from it.
 
     Parameters
     ----------
     images : dataset or other source of images
-        Of N galaxies.
+        Images of N galaxies.
     votes : array
-        Shape (N, answers); galaxies without votes are passed over.
+        Numbers of votes, shape (N, answers); galaxies without votes are ignored.
     schema : Schema
-        The questions.
+        Questions of the answers.
     encoder : str, path or FrozenEncoder
-        The folder of a pretraining run, its weights, or a name of the registry: random weights.
+        Folder of a pretraining run, weight file, or name in the registry (random weights).
     options : ImageOptions, optional
-        How the model will read image files; the size and channels are those of `images`.
+        Options with which the model reads image files; size and channels are those of `images`.
     head : {"linear", "knn"}
-        Neighbours need a frozen encoder.
+        Kind of head; ``"knn"`` requires a frozen encoder.
     tuning : Tuning, optional
-        Frozen by default.
+        Options of the fine-tuning; the encoder is frozen by default.
     labels : int, optional
-        A budget: so many galaxies with votes, drawn by `seed`.
+        Number of galaxies with votes to use, drawn with `seed`; all by default.
     seed : int
-        Of that draw, of folds, of random weights and of the tuning.
+        Seed of that draw, of the folds, of random weights and of the fine-tuning.
+
+    Returns
+    -------
+    GalaxyModel
+        Fitted and calibrated model.
 
     Raises
     ------
     CatalogueError
-        If there are too few galaxies with votes.
+        If too few galaxies have votes.
     ModelError
-        If options do not fit together or the encoder has no layers to tell apart.
+        If options contradict each other, or the encoder does not define layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import SyntheticSurvey, finetune
+    >>> survey = SyntheticSurvey(size=16, count=12, labelled=1.0, schema=["rings"])
+    >>> votes = np.stack([survey.label(index) for index in range(12)])
+    >>> model = finetune(survey, votes, survey.schema, encoder="dinov2-vit-nano8", head="knn")
+    >>> model.concentrations(survey).shape
+    (12, 2)
     """
     tuning = tuning or Tuning()
     if head not in HEADS or (head == "knn" and tuning.layers != 0):
@@ -147,12 +165,12 @@ def finetune(
     if not isinstance(encoder, FrozenEncoder):
         encoder = FrozenEncoder.resolve(encoder, image_size=size, seed=seed)
     _check_fit(encoder, size, channels)
-    chosen, known = Subset(images, rows), votes[rows]
+    drawn, drawn_votes = Subset(images, rows), votes[rows]
     if tuning.layers == 0:
-        fitted, outside = cross_fit(head, features_of(encoder.module, chosen), known, schema, seed=seed)
-        calibration = Calibration.fit(outside, known, schema)
+        fitted, held_out = cross_fit(head, features_of(encoder.module, drawn), drawn_votes, schema, seed=seed)
+        calibration = Calibration.fit(held_out, drawn_votes, schema)
     else:
-        fitted, calibration = _tune(encoder.module, chosen, known, schema, tuning, seed)
+        fitted, calibration = _tune(encoder.module, drawn, drawn_votes, schema, tuning, seed)
     training = {"labels": len(rows), "head": head, "seed": seed, **_record(encoder, tuning)}
     return GalaxyModel(encoder, fitted, calibration, schema, options, training)
 
@@ -175,47 +193,52 @@ def _record(encoder: FrozenEncoder, tuning: Tuning) -> dict[str, Any]:
 def _tune(
     encoder: Any, images: ImageSource, votes: np.ndarray, schema: Schema, tuning: Tuning, seed: int
 ) -> tuple[LinearHead, Calibration]:
-    """Fine-tune `encoder` in place; the head that goes with it, and its calibration."""
+    """Fine-tune `encoder` in place; return its head and the calibration."""
     kept = max(1, round(CALIBRATION_SHARE * len(votes)))
     calibrating, learning = np.arange(kept), np.arange(kept, len(votes))
     thaw(encoder, tuning.layers)
     calibrate_batch_norms(encoder, batches(Subset(images, learning), next(encoder.parameters()).device))
     start, _ = cross_fit("linear", features_of(encoder, Subset(images, learning)), votes[learning], schema, seed=seed)
     assert isinstance(start, LinearHead)
-    head = _Head(start)
+    head = _TrainableHead(start)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _learn(encoder, head, Subset(images, learning), votes[learning], schema, tuning, seed)
-    fitted = head.frozen()
-    outside = fitted.predict(features_of(encoder, Subset(images, calibrating)))
-    return fitted, Calibration.fit(outside, votes[calibrating], schema)
+    fitted = head.to_linear_head()
+    held_out = fitted.predict(features_of(encoder, Subset(images, calibrating)))
+    return fitted, Calibration.fit(held_out, votes[calibrating], schema)
 
 
-class _Head(nn.Module):
-    """A `LinearHead` that learns."""
+class _TrainableHead(nn.Module):
+    """`LinearHead` as a module with trainable parameters."""
 
     def __init__(self, start: LinearHead) -> None:
         super().__init__()
-        self.centre, self.scale = start.centre, start.scale
         self.linear = nn.Linear(start.weight.shape[1], start.weight.shape[0])
         self.linear.weight.data = torch.as_tensor(start.weight / start.scale, dtype=torch.float32)
-        bias = start.bias - start.weight @ (start.centre / start.scale)
+        bias = start.bias - start.weight @ (start.center / start.scale)
         self.linear.bias.data = torch.as_tensor(bias, dtype=torch.float32)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return concentrations_of(self.linear(features))
 
-    def frozen(self) -> LinearHead:
-        """The head as it is now, on features that are not standardised."""
+    def to_linear_head(self) -> LinearHead:
+        """Return the head with its present weights, for features that are not standardized."""
         weight, bias = (tensor.detach().cpu().numpy() for tensor in (self.linear.weight, self.linear.bias))
         size = weight.shape[1]
         return LinearHead(np.zeros(size, np.float32), np.ones(size, np.float32), weight, bias)
 
 
 def _learn(
-    encoder: Any, head: _Head, images: ImageSource, votes: np.ndarray, schema: Schema, tuning: Tuning, seed: int
+    encoder: Any,
+    head: _TrainableHead,
+    images: ImageSource,
+    votes: np.ndarray,
+    schema: Schema,
+    tuning: Tuning,
+    seed: int,
 ) -> None:
-    """AdamW on views that keep the whole galaxy: turned, mirrored, slightly cropped."""
+    """Train with AdamW on views that show the whole galaxy: rotated, mirrored, slightly cropped."""
     thaw(encoder, tuning.layers)
     module = nn.ModuleDict({"encoder": encoder, "head": head})
     groups = parameter_groups(module, encoder, layer_decay=tuning.layer_decay)
@@ -227,14 +250,14 @@ def _learn(
     optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, tuning.steps)
     stack = torch.from_numpy(np.stack([images.image(index) for index in range(len(images))]))
-    known, index = torch.as_tensor(votes, dtype=torch.float32), torch.as_tensor(schema.question_of)
-    how = Augmentation(stack.shape[-1], (0.7, 1.0), (0.9, 1.1), 0.2, 0.5, 0.0)
+    targets, index = torch.as_tensor(votes, dtype=torch.float32), torch.as_tensor(schema.question_of)
+    augmentation = Augmentation(stack.shape[-1], (0.7, 1.0), (0.9, 1.1), 0.2, 0.5, 0.0)
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for _ in range(tuning.steps):
         rows = rng.choice(len(stack), size=min(tuning.batch_size, len(stack)), replace=False)
-        concentrations = head(encoder.encode(view(stack[rows], how, generator=generator)).image)
+        concentrations = head(encoder.encode(view(stack[rows], augmentation, generator=generator)).image)
         optimizer.zero_grad()
-        dirichlet_multinomial_loss(concentrations, known[rows], index).mean().backward()
+        dirichlet_multinomial_loss(concentrations, targets[rows], index).mean().backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -242,23 +265,24 @@ def _learn(
 
 
 def thaw(encoder: Any, layers: int | None) -> None:
-    """Let the last `layers` layers learn (all for None); what is frozen keeps the statistics of its norms too.
+    """Make the last `layers` layers trainable (all for None); frozen batch norms also keep their statistics.
 
     Raises
     ------
     ModelError
-        If the encoder does not tell its layers apart, or has fewer.
+        If the encoder has fewer layers, or does not define any.
     """
     encoder.train()
     encoder.requires_grad_(layers is None)
     if layers is None:
         return
-    known: Sequence[list[nn.Parameter]] = encoder.layers()
-    if len(known) < layers:
+    known_layers: Sequence[list[nn.Parameter]] = encoder.layers()
+    if len(known_layers) < layers:
         raise ModelError(
-            f"{type(encoder).__name__} has {len(known)} layers; expected at least {layers}: tune all of it, or none"
+            f"{type(encoder).__name__} has {len(known_layers)} layers; expected at least {layers}: train all of it, "
+            "or none"
         )
-    for parameter in (p for layer in known[len(known) - layers :] for p in layer):
+    for parameter in (p for layer in known_layers[len(known_layers) - layers :] for p in layer):
         parameter.requires_grad_(True)
     for module in encoder.modules():
         own = list(module.parameters(recurse=False))

@@ -1,4 +1,4 @@
-"""The small networks on top of an encoder."""
+"""Networks on top of an encoder: projector, predictor and head of the votes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ LEAST, RANGE = 1.0, 100.0
 
 
 def mlp(features: int, hidden: int, out: int) -> nn.Sequential:
-    """Linear, batch norm, ReLU, linear: projector and predictor of BYOL (Grill et al. 2020, arXiv:2006.07733)."""
+    """Return linear, batch norm, ReLU, linear: projector and predictor of BYOL (arXiv:2006.07733)."""
     return nn.Sequential(nn.Linear(features, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
 
 
 def concentrations_of(logits: torch.Tensor) -> torch.Tensor:
-    """Concentrations between 1 and 101, float32, of any numbers."""
+    """Return concentrations between 1 and 101, float32, for any logits."""
     return RANGE * torch.sigmoid(logits.float()) + LEAST
 
 
 class VoteHead(nn.Module):
-    """Dropout and a linear layer: concentrations of the votes, between 1 and 101.
+    """Dropout and a linear layer that predict the concentrations of the votes, between 1 and 101.
 
-    The bias begins where all concentrations are about 4, not 51, so that the loss starts near that of ignorance.
+    The initial bias corresponds to concentrations of about 4 instead of 51, so that the loss starts near that of a
+    uniform prediction.
 
     Parameters
     ----------
-    features, answers : int
-        Lengths of what comes in and of what goes out.
+    features : int
+        Length of a feature vector.
+    answers : int
+        Number of answers.
     dropout : float
-        Share of features that are left out while training.
+        Fraction of features that are dropped during training.
     """
 
     def __init__(self, features: int, answers: int, *, dropout: float = 0.2) -> None:
@@ -41,5 +44,5 @@ class VoteHead(nn.Module):
         nn.init.constant_(self.linear.bias, -3.5)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Concentrations (B, answers) of features (B, features)."""
+        """Return concentrations (B, answers) for features (B, features)."""
         return concentrations_of(self.linear(self.dropout(features)))

@@ -1,4 +1,4 @@
-"""Images of galaxies as arrays: JPG, PNG, and FITS with any number of bands."""
+"""Reading of galaxy images: JPG, PNG, and FITS with any number of bands."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fits.fz")
 
 
 def asinh_stretch(bands: np.ndarray, *, scales: Sequence[float] | None = None, softening: float = 8.0) -> np.ndarray:
-    """Fluxes to brightness in [0, 1], all bands by one factor, so that colours stay true (Lupton et al. 2004).
+    """Return brightness in [0, 1] for fluxes, with one factor for all bands to preserve colors (Lupton et al. 2004).
 
-    With the mean flux I of the bands, each band is multiplied with ``asinh(Q I) / asinh(Q) / I``: linear where the sky
-    is, logarithmic where the nucleus is.
+    With the mean flux I of the bands, each band is multiplied by ``asinh(Q I) / asinh(Q) / I``, which is linear at low
+    and logarithmic at high flux.
 
     Parameters
     ----------
     bands : array
         Fluxes above the sky, shape (bands, ny, nx).
     scales : sequence of float, optional
-        Flux of each band that becomes white. By default the 99.5th percentile of the mean of all bands, the same for
-        each: colours are then those of the file's units.
+        Flux of each band that becomes white. By default the 99.5th percentile of the mean of all bands for every band,
+        so that colors correspond to the units of the file.
     softening : float
-        Q; the larger, the brighter what is faint.
+        Parameter Q; larger values brighten faint structure.
 
     Returns
     -------
     numpy.ndarray
-        float32 in [0, 1], same shape.
+        Brightness, float32 in [0, 1], same shape.
     """
     bands = np.asarray(bands, dtype=float)
     if scales is None:
@@ -57,34 +57,48 @@ def read_image(
     scales: Sequence[float] | None = None,
     softening: float = 8.0,
 ) -> np.ndarray:
-    """An image file as a square of brightness in [0, 1].
+    """Read an image file as a square of brightness in [0, 1].
 
-    JPG and PNG are taken as they are. FITS bands are stretched by `asinh_stretch`, and stand in the order of the file:
-    the planes of one cube, or one two-dimensional image an HDU. Blank pixels (NaN) become sky.
+    JPG and PNG are used without a stretch. FITS bands are stretched with `asinh_stretch`, in the order of the file: the
+    planes of one cube, or one two-dimensional image per HDU. Missing pixels (NaN) are set to zero.
 
     Parameters
     ----------
     path : path-like
-        The file.
+        Image file.
     size : int, optional
-        Side in pixels: the central square is resampled to it. By default it keeps its own.
+        Side in pixels to which the central square is resampled; not resampled by default.
     channels : int
-        Number of channels that are wanted; a colour picture is averaged to one, a grey one is repeated.
-    scales, softening
-        See `asinh_stretch`; for FITS only.
+        Number of channels. For one channel, a color image is averaged; a grayscale image is repeated otherwise.
+    scales : sequence of float, optional
+        Scales of FITS bands, see `asinh_stretch`.
+    softening : float
+        Softening of the stretch of FITS bands.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (channels, size, size); red, green, blue for pictures. Rows run downwards in pictures and with
-        increasing y in FITS, as in the file.
+        Brightness, float32, shape (channels, size, size). Channels of JPG and PNG are red, green and blue. Rows are in
+        the order of the file: downwards in JPG and PNG, with increasing y in FITS.
 
     Raises
     ------
     InputNotFoundError
         If there is no such file.
     ImageError
-        If it is no image, or has another number of channels.
+        If it is not an image, or has another number of channels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from stellarfm_galaxyzoo import read_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "galaxy.png"
+    ...     Image.new("RGB", (40, 30)).save(path)
+    ...     read_image(path, size=16).shape
+    (3, 16, 16)
     """
     path = Path(path)
     if not path.is_file():
@@ -98,7 +112,7 @@ def read_image(
 
 
 def resize(image: np.ndarray, size: int | None) -> np.ndarray:
-    """The central square of an image (channels, ny, nx), resampled to `size` pixels by area averages or bilinearly."""
+    """Return the central square of an image (channels, ny, nx), resampled to `size` pixels."""
     side = min(image.shape[1:])
     top, left = ((n - side) // 2 for n in image.shape[1:])
     square = image[:, top : top + side, left : left + side]
@@ -109,12 +123,12 @@ def resize(image: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _picture(path: Path) -> np.ndarray:
-    """A JPG or PNG, shape (1 or 3, ny, nx)."""
+    """Read a JPG or PNG, shape (1 or 3, ny, nx)."""
     try:
         with Image.open(path) as picture:
             deep = picture.mode.startswith(("I", "F"))
-            grey = picture.mode in ("1", "L", "LA")
-            pixels = np.asarray(picture if deep else picture.convert("L" if grey else "RGB"), dtype=np.float32)
+            gray = picture.mode in ("1", "L", "LA")
+            pixels = np.asarray(picture if deep else picture.convert("L" if gray else "RGB"), dtype=np.float32)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} cannot be read as an image ({error}); replace the file or drop its row") from error
     white = 255.0 if not deep else 65535.0
@@ -122,7 +136,7 @@ def _picture(path: Path) -> np.ndarray:
 
 
 def _fits_bands(path: Path) -> np.ndarray:
-    """All bands of a FITS file, shape (bands, ny, nx)."""
+    """Read all bands of a FITS file, shape (bands, ny, nx)."""
     from astropy.io import fits
 
     try:
@@ -135,12 +149,12 @@ def _fits_bands(path: Path) -> np.ndarray:
     flat = [plane for plane in planes if plane.ndim == 2]
     if not flat or len({plane.shape for plane in flat}) > 1:
         shapes = ", ".join(str(plane.shape) for plane in planes) or "no image"
-        raise ImageError(f"{path} holds {shapes}; expected one cube, or two-dimensional images of one shape")
+        raise ImageError(f"{path} contains {shapes}; expected one cube, or two-dimensional images of one shape")
     return np.stack(flat)
 
 
 def _with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """The number of channels that is wanted, where that needs no guess."""
+    """Return an image with `channels` channels, or raise `ImageError` if the conversion is ambiguous."""
     if len(image) == channels:
         return image
     if channels == 1:

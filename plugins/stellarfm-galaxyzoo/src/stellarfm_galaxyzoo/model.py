@@ -1,4 +1,4 @@
-"""The model: an encoder, a head and a calibration, on disk as JSON and safetensors."""
+"""Model of galaxy morphology: encoder, head and calibration, stored as JSON and safetensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from stellarfm.encoders.weights import save_weights
 from stellarfm.exceptions import InputNotFoundError, ModelError
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.output import new_directory
-from stellarfm_galaxyzoo.augmentations import standardise
+from stellarfm_galaxyzoo.augmentations import standardize
 from stellarfm_galaxyzoo.dirichlet_calibration import Calibration
 from stellarfm_galaxyzoo.images import read_image
-from stellarfm_galaxyzoo.readout_heads import HEADS, LinearHead, NeighbourHead
+from stellarfm_galaxyzoo.readout_heads import HEADS, LinearHead, NeighborHead
 from stellarfm_galaxyzoo.schema import Schema
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ BATCH = 64
 
 
 class ImageSource(Protocol):
-    """Anything with images by number: a dataset, or `FileImages`."""
+    """Source of images by number: a dataset, or `FileImages`."""
 
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> np.ndarray:
-        """Image number `index`, float32 in [0, 1], shape (channels, size, size)."""
+        """Return image number `index`, float32 in [0, 1], shape (channels, size, size)."""
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How image files become what the encoder sees; see `stellarfm_galaxyzoo.images.read_image`."""
+    """Options with which image files are read; see `stellarfm_galaxyzoo.images.read_image`."""
 
     size: int = 64
     channels: int = 3
@@ -56,7 +56,7 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images of files."""
+    """Source of the images in files."""
 
     paths: Sequence[Path]
     options: ImageOptions
@@ -65,20 +65,20 @@ class FileImages:
         return len(self.paths)
 
     def image(self, index: int) -> np.ndarray:
-        """Image number `index`."""
+        """Return image number `index`."""
         return read_image(self.paths[index], **asdict(self.options))
 
 
 def batches(images: ImageSource, device: torch.device) -> Iterator[torch.Tensor]:
-    """All images as encoders take them, in batches of about the same number."""
+    """Yield all images, standardized, in batches of similar size."""
     for rows in np.array_split(np.arange(len(images)), -(-len(images) // BATCH)):
         stack = np.stack([images.image(int(row)) for row in rows])
-        yield standardise(torch.from_numpy(stack).to(device))
+        yield standardize(torch.from_numpy(stack).to(device))
 
 
 @torch.no_grad()
 def features_of(encoder: Encoder, images: ImageSource) -> np.ndarray:
-    """Image features (N, embed_dim) of all images, the encoder being in its mode for use."""
+    """Return the features (N, embed_dim) of all images, with the encoder in evaluation mode."""
     module: Any = encoder
     module.eval()
     device = next(module.parameters()).device
@@ -87,42 +87,52 @@ def features_of(encoder: Encoder, images: ImageSource) -> np.ndarray:
 
 @dataclass(frozen=True)
 class GalaxyModel:
-    """Volunteers' answers to the questions of a schema, from images.
+    """Predictor of the answers of volunteers to the questions of a schema.
 
     Attributes
     ----------
     encoder : FrozenEncoder
-        The encoder with its name and options.
-    head : LinearHead or NeighbourHead
-        Features to concentrations.
+        Encoder with its name and options.
+    head : LinearHead or NeighborHead
+        Head that maps features to concentrations.
     calibration : Calibration
-        What is done to these.
+        Calibration of the concentrations.
     schema : Schema
-        The questions.
+        Questions that the model answers.
     images : ImageOptions
-        How files are read.
+        Options with which image files are read.
     training : dict
-        How it came about.
+        Record of the training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stellarfm_galaxyzoo import GalaxyModel, SyntheticSurvey, finetune
+    >>> survey = SyntheticSurvey(size=16, count=12, labelled=1.0, schema=["rings"])
+    >>> votes = np.stack([survey.label(index) for index in range(12)])
+    >>> model = finetune(survey, votes, survey.schema, encoder="dinov2-vit-nano8", head="knn")
+    >>> isinstance(model, GalaxyModel), model.training["labels"]
+    (True, 12)
     """
 
     encoder: FrozenEncoder
-    head: LinearHead | NeighbourHead
+    head: LinearHead | NeighborHead
     calibration: Calibration
     schema: Schema
     images: ImageOptions
     training: dict[str, Any] = field(default_factory=dict)
 
     def concentrations(self, images: ImageSource) -> np.ndarray:
-        """Calibrated concentrations of all answers, shape (N, answers)."""
+        """Return calibrated concentrations of all answers, shape (N, answers)."""
         raw = self.head.predict(features_of(self.encoder.module, images))
         return self.calibration.apply(raw, self.schema)
 
     def concentrations_of_files(self, paths: Sequence[Path]) -> np.ndarray:
-        """Calibrated concentrations for image files, shape (N, answers)."""
+        """Return calibrated concentrations for image files, shape (N, answers)."""
         return self.concentrations(FileImages(paths, self.images))
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Write a model directory; it appears whole or not at all."""
+        """Write a model directory, which appears whole or not at all."""
         with new_directory(path, overwrite=overwrite) as folder:
             save_weights(self.encoder.module, folder / ENCODER)  # type: ignore[arg-type]
             tensors = {name: np.ascontiguousarray(values) for name, values in self.head.tensors().items()}
@@ -152,20 +162,22 @@ class GalaxyModel:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> GalaxyModel:
-        """Read a model directory; nothing in it is executed.
+        """Read a model directory. Nothing in it is executed.
 
         Raises
         ------
-        InputNotFoundError, ModelError
-            If there is none, or it is damaged or of another format.
+        InputNotFoundError
+            If there is no model at `path`.
+        ModelError
+            If it is damaged or has another format.
         """
         folder = Path(path)
         if not (folder / CONFIG).is_file():
-            raise InputNotFoundError(f"{folder} is no model; expected a directory of `stellarfm galaxyzoo finetune`")
+            raise InputNotFoundError(f"{folder} is not a model; expected a directory of `stellarfm galaxyzoo finetune`")
         try:
             return cls._from_config(folder, json.loads((folder / CONFIG).read_text()))
         except (KeyError, TypeError, AttributeError, SafetensorError, json.JSONDecodeError) as error:
-            raise ModelError(f"{folder} is damaged ({error!r}); make the model anew") from error
+            raise ModelError(f"{folder} is damaged ({error!r}); create the model again") from error
 
     @classmethod
     def _from_config(cls, folder: Path, config: dict[str, Any]) -> GalaxyModel:
@@ -173,12 +185,12 @@ class GalaxyModel:
             raise ModelError(f"{folder} has format {config['format']}; this version reads {FORMAT}: update the package")
         for name in (ENCODER, HEAD):
             if not (folder / name).is_file():
-                raise ModelError(f"{folder} lacks {name}; copy the whole directory, or make the model anew")
+                raise ModelError(f"{folder} lacks {name}; copy the whole directory, or create the model again")
         name, options = config["encoder"]["name"], config["encoder"]["options"]
         scales = config["images"].pop("scales")
         return cls(
             FrozenEncoder.load(name, options, folder / ENCODER, {}),
-            HEADS[config["head"]](**load((folder / HEAD).read_bytes())),
+            HEADS[config["head"]].from_tensors(load((folder / HEAD).read_bytes())),
             Calibration(*(np.array(config["calibration"][key]) for key in ("sharpness", "certainty", "spread"))),
             Schema.from_dict(config["schema"]),
             ImageOptions(**config["images"], scales=None if scales is None else tuple(scales)),

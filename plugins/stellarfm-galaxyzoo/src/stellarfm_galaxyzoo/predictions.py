@@ -1,4 +1,4 @@
-"""Predictions as a table."""
+"""Table of predictions."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def prediction_table(
     level: float = 0.9,
     with_concentrations: bool = False,
 ) -> QTable:
-    """One row a galaxy, a few columns an answer.
+    """Return a table with one row per galaxy and several columns per answer.
 
     Parameters
     ----------
     ids : sequence of str
-        ``id_str`` of each galaxy.
+        Value of ``id_str`` for each galaxy.
     concentrations : array
-        Calibrated, shape (N, answers).
+        Calibrated concentrations, shape (N, answers).
     schema : Schema
-        The questions.
+        Questions of the answers.
     level : float
         Probability of the credible intervals.
     with_concentrations : bool
-        Add ``..._concentration``, from which all else follows.
+        Addition of the columns ``..._concentration``, which determine all others.
 
     Returns
     -------
     astropy.table.QTable
-        ``id_str``, and for each vote column ``..._fraction`` (expected share of the votes on its question),
-        ``..._low`` and ``..._high`` (central credible interval of that share), ``..._probability`` (that a volunteer
-        comes to the question and gives the answer).
+        Column ``id_str`` and, for each vote column, ``..._fraction`` (expected fraction of the votes on its question),
+        ``..._low`` and ``..._high`` (central credible interval of the fraction), and ``..._probability`` (probability
+        that a volunteer reaches the question and gives the answer).
     """
     fractions = expected_fractions(concentrations, schema)
     low, high = credible_interval(concentrations, schema, level=level)

@@ -1,4 +1,4 @@
-"""Schemas: what volunteers were asked, which answers they had, and after which answers a question comes."""
+"""Schemas: the questions for volunteers, their answers, and the answers after which a question is asked."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ CAMPAIGNS = ("dr12", "dr5", "dr8", "gz2", "hubble", "candels")
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to one question of one campaign.
+    """Answer to a question of a campaign.
 
     Attributes
     ----------
     name : str
-        The answer itself, e.g. ``"featured-or-disk"``.
+        Name of the answer, e.g. ``"featured-or-disk"``.
     column : str
-        Name of its column of votes: ``question-campaign_answer``.
+        Name of the vote column, ``question-campaign_answer``.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Answer
+    >>> Answer("yes", "bar-dr5_yes").column
+    'bar-dr5_yes'
     """
 
     name: str
@@ -39,16 +45,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """One question of one campaign.
+    """Question of a campaign.
 
     Attributes
     ----------
     name : str
-        With the campaign: ``"smooth-or-featured-dr5"``.
+        Name with the campaign, e.g. ``"smooth-or-featured-dr5"``.
     answers : tuple of Answer
-        At least two.
+        Two or more answers.
     after : tuple of str
-        Columns of the answers after any of which it is asked; empty for a question that everybody is asked.
+        Columns of the answers after any of which the question is asked; empty for a question at the root.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Answer, Question
+    >>> Question("ring", (Answer("yes", "ring_yes"), Answer("no", "ring_no"))).columns
+    ('ring_yes', 'ring_no')
     """
 
     name: str
@@ -57,7 +69,7 @@ class Question:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of its answers."""
+        """Vote columns of the answers."""
         return tuple(answer.column for answer in self.answers)
 
 
@@ -67,21 +79,31 @@ class Schema:
     Parameters
     ----------
     questions : iterable of Question
-        Parents may stand behind their children.
+        Questions in any order.
 
     Attributes
     ----------
     questions : tuple of Question
+        Questions in the given order.
     columns : tuple of str
-        Vote columns of all answers, question by question.
+        Vote columns of all answers, grouped by question.
     question_of : numpy.ndarray
         Number of the question of each column.
 
     Raises
     ------
     SchemaError
-        If two questions or two answers share a name, a parent is unknown, questions wait for each other, or a
-        volunteer could come to a question by two of its parents at once.
+        If two questions or answers have the same name, a parent is unknown, questions depend on each other, or a
+        volunteer could reach a question through two of its parents at once.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import Schema
+    >>> schema = Schema.load("dr5")
+    >>> schema
+    <Schema: 10 questions, 34 answers>
+    >>> schema.columns[:3]
+    ('smooth-or-featured-dr5_smooth', 'smooth-or-featured-dr5_featured-or-disk', 'smooth-or-featured-dr5_artifact')
     """
 
     def __init__(self, questions: Iterable[Question]) -> None:
@@ -97,63 +119,63 @@ class Schema:
 
     @classmethod
     def load(cls, *names: str | os.PathLike) -> Schema:
-        """The schema of several campaigns together.
+        """Return the schema of one or several campaigns.
 
         Parameters
         ----------
         *names : str or path-like
-            Campaigns of this package (``"dr5"``, ``"rings"``, ...), or TOML files of the same form.
+            Campaigns of this package (``"dr5"``, ``"rings"``, ...), or TOML files of the same format.
 
         Raises
         ------
         InputNotFoundError
-            If there is neither such a campaign nor such a file.
+            If a name is neither a campaign nor a file.
         SchemaError
             If a file is not a schema.
         """
         if not names:
-            raise SchemaError(f"no campaign is named; expected some of {', '.join(schema_names())}, or a TOML file")
+            raise SchemaError(f"no campaign is given; expected some of {', '.join(schema_names())}, or a TOML file")
         return cls(question for name in names for question in _read(name))
 
     @property
     def n_answers(self) -> int:
-        """Number of answers of all questions together."""
+        """Number of answers of all questions."""
         return len(self.columns)
 
     def index(self, column: str) -> int:
-        """Place of a vote column."""
+        """Return the position of a vote column."""
         return self._index[column]
 
     def slice_of(self, number: int) -> slice:
-        """Columns of question `number`."""
+        """Return the slice of the columns of question `number`."""
         return slice(int(self._first[number]), int(self._first[number + 1]))
 
     def parents(self, number: int) -> list[int]:
-        """Places of the answers after which question `number` is asked; empty for a root."""
+        """Return the positions of the answers after which question `number` is asked; empty for a root."""
         return [self._index[column] for column in self.questions[number].after]
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sums over the answers of each question: (..., answers) to (..., questions)."""
+        """Return sums over the answers of each question: (..., answers) to (..., questions)."""
         return np.add.reduceat(values, self._first[:-1], axis=-1)
 
     def fractions(self, values: np.ndarray) -> np.ndarray:
-        """Values over the sum of their question (..., answers); NaN where that is zero."""
+        """Return values divided by the sum of their question, (..., answers); NaN where the sum is zero."""
         totals = self.sums(np.asarray(values, dtype=float))[..., self.question_of]
         return np.divide(values, totals, out=np.full(np.shape(values), np.nan), where=totals > 0)
 
     def joint(self, fractions: np.ndarray) -> np.ndarray:
-        """Probability that a volunteer comes to a question, and then gives the answer, down the tree.
+        """Return the probability that a volunteer reaches a question and gives the answer.
 
         Parameters
         ----------
         fractions : array
-            Probability of each answer once its question is asked, shape (..., answers).
+            Probability of each answer given that its question is asked, shape (..., answers).
 
         Returns
         -------
         numpy.ndarray
-            Shape (..., answers). The answers of a question add up to the probability that it is asked: the sum over
-            its parents, which exclude each other.
+            Joint probability, shape (..., answers). The answers of a question sum to the probability that it is asked,
+            which is the sum over its mutually exclusive parents.
         """
         joint = np.array(fractions, dtype=float)
         for number in self._order:
@@ -176,7 +198,7 @@ class Schema:
         return f"<Schema: {len(self.questions)} questions, {self.n_answers} answers>"
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """Plain values that JSON can hold; `from_dict` is the way back."""
+        """Return plain values for JSON; `from_dict` is the inverse."""
         return [
             {"name": q.name, "answers": [[a.name, a.column] for a in q.answers], "after": list(q.after)}
             for q in self.questions
@@ -184,13 +206,13 @@ class Schema:
 
     @classmethod
     def from_dict(cls, questions: Sequence[dict[str, Any]]) -> Schema:
-        """The opposite of `as_dict`."""
+        """Return the schema of values that `as_dict` returned."""
         return cls(
             Question(q["name"], tuple(Answer(*pair) for pair in q["answers"]), tuple(q["after"])) for q in questions
         )
 
     def _check_names(self) -> None:
-        """Raise `SchemaError` for names that occur twice, or a question with a single answer."""
+        """Raise `SchemaError` for duplicate names, unknown parents, or a question with fewer than two answers."""
         names = [question.name for question in self.questions]
         for kind, words in (("question", names), ("answer", list(self.columns))):
             if twice := sorted({word for word in words if words.count(word) > 1}):
@@ -200,51 +222,51 @@ class Schema:
                 raise SchemaError(f"question {question.name} has fewer than two answers")
             for column in question.after:
                 if column not in self.columns:
-                    raise SchemaError(f"question {question.name} comes after {column}, which is no answer")
+                    raise SchemaError(f"question {question.name} comes after {column}, which is not an answer")
 
     def _parents_first(self) -> list[int]:
-        """An order of the questions in which none stands before one of its parents."""
+        """Return the numbers of the questions in an order in which parents come first."""
         waiting, order = list(range(len(self.questions))), []
         while waiting:
             ready = [n for n in waiting if all(self.question_of[p] in order for p in self.parents(n))]
             if not ready:
-                raise SchemaError(f"question {self.questions[waiting[0]].name} waits for itself")
+                raise SchemaError(f"question {self.questions[waiting[0]].name} depends on itself")
             order += ready
             waiting = [n for n in waiting if n not in ready]
         return order
 
     def _paths(self, answer: int) -> list[dict[int, int]]:
-        """Every way to an answer: question -> answer, itself included."""
+        """Return every path to an answer, as question -> answer with the answer itself included."""
         number = int(self.question_of[answer])
         before = [path for parent in self.parents(number) for path in self._paths(parent)] or [{}]
         return [{**path, number: answer} for path in before]
 
     def _check_exclusive(self) -> None:
-        """Raise `SchemaError` if one volunteer could give two of a question's parents: they would count twice."""
+        """Raise `SchemaError` if one volunteer could give two parents of a question and would be counted twice."""
         for number, question in enumerate(self.questions):
             parents = self.parents(number)
             for i, one in enumerate(parents):
                 for other in parents[i + 1 :]:
-                    if any(_agree(a, b) for a in self._paths(one) for b in self._paths(other)):
+                    if any(_compatible(a, b) for a in self._paths(one) for b in self._paths(other)):
                         raise SchemaError(
                             f"question {question.name} comes after both {self.columns[one]} and {self.columns[other]}, "
                             "which one volunteer can give; expected answers that exclude each other"
                         )
 
 
-def _agree(one: dict[int, int], other: dict[int, int]) -> bool:
-    """Whether one volunteer can walk both ways."""
+def _compatible(one: dict[int, int], other: dict[int, int]) -> bool:
+    """Return whether one volunteer can take both paths."""
     return all(other.get(question, answer) == answer for question, answer in one.items())
 
 
 def schema_names() -> list[str]:
-    """Names of the schemas in this package."""
+    """Return the names of the schemas in this package."""
     folder = resources.files("stellarfm_galaxyzoo") / "campaigns"
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def _read(name: str | os.PathLike) -> list[Question]:
-    """Questions of a campaign of this package, or of a file."""
+    """Read the questions of a campaign of this package, or of a file."""
     if str(name) in schema_names():
         text = (resources.files("stellarfm_galaxyzoo") / "campaigns" / f"{name}.toml").read_text("utf-8")
     elif Path(name).is_file():
@@ -256,12 +278,12 @@ def _read(name: str | os.PathLike) -> list[Question]:
         return [_question(entry, content.get("suffix", "")) for entry in content["questions"]]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise SchemaError(
-            f"{name} is no schema ({error!r}); expected `suffix` and tables [[questions]] with `name` and `answers`"
+            f"{name} is not a schema ({error!r}); expected `suffix` and tables [[questions]] with `name` and `answers`"
         ) from error
 
 
 def _question(entry: dict[str, Any], suffix: str) -> Question:
-    """A question of a file, its names completed with the suffix of the campaign."""
+    """Return a question of a file, with the suffix of the campaign added to its names."""
 
     def full(question: str) -> str:
         return f"{question}-{suffix}" if suffix else question

@@ -1,4 +1,4 @@
-"""Galaxies from parametric profiles: bulge, disc, bar, spiral arms, ring, and a companion that merges."""
+"""Simulated galaxies with parametric profiles: bulge, disc, bar, spiral arms, ring and a merging companion."""
 
 from __future__ import annotations
 
@@ -11,39 +11,46 @@ from stellarfm_galaxyzoo.images import asinh_stretch
 
 __all__ = ["Galaxy", "draw_galaxy", "render"]
 
-#: Colour of each component: factor of flux from the bluest to the reddest band.
-COLOURS = {"bulge": 3.0, "bar": 2.2, "disc": 1.3, "arms": 0.7, "ring": 0.6}
-THICKNESS = 0.13  # of a disc that is seen edge-on, in units of its radius
+#: Color of each component: ratio of the flux in the reddest band to that in the bluest.
+COLORS = {"bulge": 3.0, "bar": 2.2, "disc": 1.3, "arms": 0.7, "ring": 0.6}
+#: Thickness of a disc seen edge-on, in units of its radius.
+THICKNESS = 0.13
 
 
 @dataclass(frozen=True)
 class Galaxy:
-    """What a galaxy really looks like; the numbers that volunteers never see.
+    """True parameters of a simulated galaxy.
 
     Attributes
     ----------
     bulge : float
-        Share of the bulge in the light; 1 for an elliptical galaxy.
+        Fraction of the light in the bulge; 1 for an elliptical galaxy.
     axis_ratio : float
-        Of the bulge.
+        Axis ratio of the bulge.
     cos_inclination : float
-        1 is a disc face-on, 0 edge-on.
+        Cosine of the inclination: 1 for a disc seen face-on, 0 edge-on.
     angle : float
         Position angle in radians.
     radius : float
-        Scale radius as a share of the half width of the image.
+        Scale radius in units of half the width of the image.
     n_arms : int
-        0 without a spiral.
-    arm_contrast, pitch, phase : float
-        Of the arms: strength in [0, 1], pitch angle in degrees, position in radians.
-    bar, ring : float
-        Strength in [0, 1].
+        Number of spiral arms; 0 for none.
+    arm_contrast : float
+        Strength of the arms in [0, 1].
+    pitch : float
+        Pitch angle of the arms in degrees.
+    phase : float
+        Position angle of the arms in radians.
+    bar : float
+        Strength of the bar in [0, 1].
+    ring : float
+        Strength of the ring in [0, 1].
     ring_radius : float
-        In scale radii.
+        Radius of the ring in scale radii.
     companion : float
-        How far a merger has gone, in [0, 1]; 0 is undisturbed.
+        Progress of a merger in [0, 1]; 0 for an undisturbed galaxy.
     companion_angle : float
-        Where the companion is, in radians.
+        Position angle of the companion in radians.
     noise : float
         Standard deviation of the sky, in units of the flux that becomes white.
     """
@@ -66,12 +73,12 @@ class Galaxy:
 
     @property
     def facing(self) -> float:
-        """How well structure in the disc can be seen, in [0, 1]."""
+        """Visibility of structure in the disc, in [0, 1]."""
         return float(np.sqrt(1.0 - self.bulge) / (1.0 + np.exp(-(self.cos_inclination - 0.3) / 0.07)))
 
 
 def draw_galaxy(rng: np.random.Generator) -> Galaxy:
-    """A random galaxy: two in five are elliptical, the others discs with or without bar, arms and ring."""
+    """Return a random galaxy: 40 % are elliptical, the others discs with or without bar, arms and ring."""
     elliptical = rng.uniform() < 0.4
     n_arms = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.45, 0.05, 0.3, 0.1, 0.05, 0.05]))
     return Galaxy(
@@ -94,12 +101,12 @@ def draw_galaxy(rng: np.random.Generator) -> Galaxy:
 
 
 def render(galaxy: Galaxy, *, size: int, channels: int, rng: np.random.Generator) -> np.ndarray:
-    """An image of a galaxy with noise, stretched: float32 in [0, 1], shape (channels, size, size), reddest first."""
+    """Return a stretched image with noise: float32 in [0, 1], shape (channels, size, size), reddest band first."""
     layers = _layers(galaxy, size)
     bands = np.zeros((channels, size, size))
     for band, position in enumerate(np.linspace(1.0, 0.0, channels) if channels > 1 else [0.5]):
         for name, light in layers.items():
-            bands[band] += light * COLOURS[name] ** (position - 0.5)
+            bands[band] += light * COLORS[name] ** (position - 0.5)
     seeing = size / 64 * 0.8
     bands = gaussian_filter(bands, (0, seeing, seeing))
     bands += rng.normal(0.0, galaxy.noise, bands.shape)
@@ -107,9 +114,10 @@ def render(galaxy: Galaxy, *, size: int, channels: int, rng: np.random.Generator
 
 
 def _layers(galaxy: Galaxy, size: int) -> dict[str, np.ndarray]:
-    """Light of each component on the sky."""
-    x, y = _grid(size)
-    layers = _one(galaxy, x, y)
+    """Return the light of each component, with that of a companion."""
+    line = (np.arange(size) + 0.5) / size * 2.0 - 1.0
+    x, y = np.meshgrid(line, line)
+    layers = _main_galaxy(galaxy, x, y)
     if galaxy.companion:
         away = 0.75 - 0.35 * galaxy.companion
         dx, dy = away * np.cos(galaxy.companion_angle), away * np.sin(galaxy.companion_angle)
@@ -122,15 +130,8 @@ def _layers(galaxy: Galaxy, size: int) -> dict[str, np.ndarray]:
     return layers
 
 
-def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of the pixel centres, from -1 to 1."""
-    line = (np.arange(size) + 0.5) / size * 2.0 - 1.0
-    x, y = np.meshgrid(line, line)
-    return x, y
-
-
-def _one(galaxy: Galaxy, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Light of the galaxy itself."""
+def _main_galaxy(galaxy: Galaxy, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the light of each component without a companion, at pixel centers `x`, `y` between -1 and 1."""
     cos, sin = np.cos(galaxy.angle), np.sin(galaxy.angle)
     along, across = x * cos + y * sin, y * cos - x * sin
     scale = galaxy.radius
@@ -152,7 +153,7 @@ def _one(galaxy: Galaxy, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _spiral(galaxy: Galaxy, r: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Logarithmic spiral arms, between 0 and 1, from half a scale radius outwards."""
+    """Return the strength of logarithmic spiral arms in [0, 1], which begin at about 0.6 scale radii."""
     winding = np.log(np.maximum(r, 1e-3)) / np.tan(np.radians(galaxy.pitch))
     wave = np.cos(galaxy.n_arms * (theta - winding) + galaxy.phase)
     return np.exp(2.5 * (wave - 1.0)) / (1.0 + np.exp(-(r - 0.6) / 0.12))

@@ -1,4 +1,4 @@
-"""The dataset `galaxyzoo-synthetic`: a survey of parametric galaxies, of which some were shown to volunteers."""
+"""The dataset `galaxyzoo-synthetic`: a survey of simulated galaxies, some of which have votes."""
 
 from __future__ import annotations
 
@@ -20,32 +20,41 @@ SHAPE, NOISE, VOTES, CAMPAIGN = range(4)
 
 
 class SyntheticSurvey(LabelledDataset):
-    """Galaxies with known shapes, and votes on some of them; everything is a pure function of (seed, index).
+    """Galaxies of known shape with simulated votes; a pure function of the seed and the index.
 
-    A share `labelled` of the galaxies was part of one campaign each, and has votes on what that campaign asks; all
-    other votes are zero. The truth is known for all: `galaxy`, `concentrations` and `fractions`.
+    A fraction `labelled` of the galaxies belongs to one campaign each and has votes on its questions; all other votes
+    are zero. The truth is known for every galaxy: `galaxy`, `concentrations` and `fractions`.
 
     Parameters
     ----------
     size : int
         Side of an image in pixels.
     seed : int
-        Another seed gives another survey.
+        Seed of the survey.
     channels : int
-        Number of bands, the reddest first.
+        Number of bands, reddest first.
     count : int
         Number of galaxies.
     schema : sequence of str
-        Campaigns, see `stellarfm_galaxyzoo.schema.Schema.load`. ``rings`` is an expert's single vote on each galaxy
-        that is labelled, whatever other campaign it was in.
+        Campaigns, see `stellarfm_galaxyzoo.schema.Schema.load`. ``rings`` adds a single vote of an expert for
+        every labelled galaxy.
     labelled : float
-        Share of galaxies with votes.
+        Fraction of galaxies with votes.
     volunteers : int
-        Number of volunteers who see a galaxy.
+        Number of volunteers per galaxy.
     agreement : float
-        How alike galaxies of one shape are voted on, see `stellarfm_galaxyzoo.simulated_votes.concentrations`.
+        Similarity of the votes on galaxies of one shape, see `stellarfm_galaxyzoo.simulated_votes.concentrations`.
     first : int
-        Number of the galaxy that is index 0.
+        Number of the galaxy with index 0.
+
+    Examples
+    --------
+    >>> from stellarfm_galaxyzoo import SyntheticSurvey
+    >>> survey = SyntheticSurvey(size=32, count=10, labelled=1.0, schema=["rings"])
+    >>> survey.image(0).shape
+    (3, 32, 32)
+    >>> float(survey.label(0).sum())
+    1.0
     """
 
     def __init__(
@@ -62,14 +71,15 @@ class SyntheticSurvey(LabelledDataset):
         first: int = 0,
     ) -> None:
         if not 0.0 <= labelled <= 1.0:
-            raise CatalogueError(f"labelled is {labelled}; expected a share between 0 and 1")
+            raise CatalogueError(f"labelled is {labelled}; expected a fraction between 0 and 1")
         if count < 1 or volunteers < 1:
             raise CatalogueError(f"count is {count}, volunteers {volunteers}; expected at least 1 of each")
         self.size, self.seed, self.channels, self.count, self.first = size, seed, channels, count, first
         self.campaigns = tuple(schema)
         self.schema = Schema.load(*self.campaigns)
         self.labelled, self.volunteers, self.agreement = labelled, volunteers, agreement
-        self._campaign_of = self._find_campaigns()
+        sizes = [len(Schema.load(name).questions) for name in self.campaigns]
+        self._campaign_of = np.repeat(np.arange(len(sizes)), sizes)
         self.label_names = self.schema.columns
         self.concentrations(0)
 
@@ -79,45 +89,41 @@ class SyntheticSurvey(LabelledDataset):
     def _rng(self, index: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.first + index, purpose))
 
-    def _find_campaigns(self) -> np.ndarray:
-        """Number of the campaign of each question."""
-        sizes = [len(Schema.load(name).questions) for name in self.campaigns]
-        return np.repeat(np.arange(len(sizes)), sizes)
-
     def galaxy(self, index: int) -> Galaxy:
-        """The true shape of galaxy `index`."""
+        """Return the true parameters of galaxy `index`."""
         return draw_galaxy(self._rng(index, SHAPE))
 
     def image(self, index: int) -> np.ndarray:
-        """Image number `index`: float32 in [0, 1], shape (channels, size, size)."""
+        """Return image number `index`: float32 in [0, 1], shape (channels, size, size)."""
         return render(self.galaxy(index), size=self.size, channels=self.channels, rng=self._rng(index, NOISE))
 
     def concentrations(self, index: int) -> np.ndarray:
-        """True concentrations of all answers, asked or not, shape (answers,)."""
+        """Return the true concentrations of all answers, asked or not, shape (answers,)."""
         return concentrations(self.galaxy(index), self.schema, agreement=self.agreement)
 
     def fractions(self, index: int) -> np.ndarray:
-        """The share of each answer among very many volunteers, shape (answers,): a draw from the true Dirichlet."""
+        """Return the fraction of each answer for infinitely many volunteers, shape (answers,)."""
+        # gamma deviates, normalized per question, are a draw from the true Dirichlet distribution
         weights = self._rng(index, VOTES).gamma(self.concentrations(index))
         return self.schema.fractions(weights)
 
     def label(self, index: int) -> np.ndarray:
-        """Votes on galaxy `index`: float32, shape (answers,), zero for all that was not asked."""
+        """Return the votes on galaxy `index`: float32, shape (answers,), zero for questions that were not asked."""
         rng = self._rng(index, CAMPAIGN)
-        seen, chosen = rng.uniform() < self.labelled, int(rng.integers(1 << 30))
-        crowds = [number for number, name in enumerate(self.campaigns) if name != "rings"]
+        has_votes, chosen = rng.uniform() < self.labelled, int(rng.integers(1 << 30))
+        campaigns = [number for number, name in enumerate(self.campaigns) if name != "rings"]
         votes = np.zeros(self.schema.n_answers)
-        if seen and crowds:
-            asked = self._campaign_of == crowds[chosen % len(crowds)]
+        if has_votes and campaigns:
+            asked = self._campaign_of == campaigns[chosen % len(campaigns)]
             votes = draw_votes(self.fractions(index), self.schema, volunteers=self.volunteers, asked=asked, rng=rng)
-        if seen and "ring_yes" in self.label_names:
+        if has_votes and "ring_yes" in self.label_names:
             votes[self.schema.index("ring_yes" if is_ring(self.galaxy(index)) else "ring_no")] = 1.0
         return votes.astype(np.float32)
 
     def write(self, folder: str | os.PathLike) -> Path:
-        """Write all galaxies as PNG files and a table ``catalogue.csv``, as real surveys come.
+        """Write all galaxies as PNG files with a table ``catalogue.csv``, and return the path of the table.
 
-        The folder must exist. Returns the path of the catalogue.
+        The folder must exist.
         """
         from astropy.table import Table
         from PIL import Image
@@ -125,7 +131,7 @@ class SyntheticSurvey(LabelledDataset):
         folder = Path(folder)
         (folder / "images").mkdir()
         if self.channels not in (1, 3):
-            raise CatalogueError(f"channels is {self.channels}; pictures have 1 or 3")
+            raise CatalogueError(f"channels is {self.channels}; expected 1 or 3")
         names = [f"synthetic-{self.seed}-{self.first + index:06d}" for index in range(len(self))]
         for index, name in enumerate(names):
             pixels = np.round(self.image(index) * 255).astype(np.uint8)
