@@ -49,7 +49,7 @@ def head_name(head: MassHead) -> str:
     """
     kind = type(head)
     for entry in registry.plugins("heads"):
-        if entry.state == "ok" and registry.get("heads", entry.name) is kind:
+        if entry.state == "installed" and registry.get("heads", entry.name) is kind:
             return entry.name
     raise ModelError(f"{kind.__name__} is not registered; name it in an entry point of the group stellarfm.heads")
 
