@@ -24,9 +24,9 @@ def bundled_weights() -> Path:
 
     Examples
     --------
-    >>> from stellarfm.encoders import bundled_weights, read_metadata
-    >>> read_metadata(bundled_weights())["encoder"]
-    'resnet10-shallow'
+    >>> from stellarfm.encoders import bundled_weights
+    >>> bundled_weights().name
+    'encoder.safetensors'
     """
     return Path(__file__).resolve().parents[1] / "data" / "model" / "encoder.safetensors"
 
@@ -141,8 +141,8 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
     Examples
     --------
     >>> from stellarfm.encoders import bundled_weights, read_metadata
-    >>> read_metadata(bundled_weights())["format"]
-    'pt'
+    >>> read_metadata(bundled_weights())
+    {}
     """
     with _open(Path(path)) as file:
         return dict(file.metadata() or {})

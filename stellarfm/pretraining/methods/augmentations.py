@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from stellarfm.contracts import IMAGE_CENTER, standardize
 from stellarfm.pretraining.distributed.random import normal, uniform
 
 __all__ = [
@@ -32,9 +33,8 @@ __all__ = [
 ROTATIONS = ("any", "quarter", "none")
 #: Largest number of attempts to draw a crop that fits.
 TRIES = 10
-#: Mean and standard deviation that are subtracted and divided by (flames have means of 0.4 to 0.5 and a standard
-#: deviation of 0.2), and the limit to which standardized images are clipped.
-CENTER, SPREAD, LIMIT = 0.5, 0.2, 5.0
+#: Limit to which standardized images are clipped.
+LIMIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def random_symmetry(images: torch.Tensor, *, generator: torch.Generator) -> torc
 def flip_sign(images: torch.Tensor, channel: int) -> torch.Tensor:
     """Return images (B, C, size, size) with the sign of a channel, relative to 0.5, flipped."""
     flipped = images.clone()
-    flipped[:, channel] = 2.0 * CENTER - flipped[:, channel]
+    flipped[:, channel] = 2.0 * IMAGE_CENTER - flipped[:, channel]
     return flipped
 
 
@@ -184,19 +184,6 @@ def random_sign(images: torch.Tensor, channel: int, *, generator: torch.Generato
     """Apply `flip_sign` to a random half of the images."""
     chosen = uniform((len(images), 1, 1, 1), 0.0, 1.0, generator=generator) < 0.5
     return torch.where(chosen, flip_sign(images, channel), images)
-
-
-def standardize(images: torch.Tensor) -> torch.Tensor:
-    """Map images from [0, 1] to [-2.5, 2.5], with mean 0 and spread about 1, as `MapScaler` does for real maps.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from stellarfm.pretraining.methods.augmentations import standardize
-    >>> standardize(torch.tensor([0.5]))
-    tensor([0.])
-    """
-    return (images - CENTER) / SPREAD
 
 
 def stretch(images: torch.Tensor, how: Stretch, *, generator: torch.Generator) -> torch.Tensor:
