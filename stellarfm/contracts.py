@@ -312,7 +312,7 @@ class MassHead(ABC):
         features : ndarray
             Finite feature vectors, shape (N, D).
         log_mass : ndarray
-            log10 of the masses in solMass, shape (N,).
+            Log10 of the masses in solMass, shape (N,).
         stars : ndarray, optional
             Star of each window, shape (N,); by default every window is a star of its own.
         blocks : sequence of int, optional

@@ -112,10 +112,12 @@ class StellarModel(ModelParts):
             Encoder, as for `FrozenEncoder.resolve`: the bundled one, the output of a pretraining run, a model, or a
             registered name (random weights). None is no encoder, for the readout ``"statistics"``; such a model cannot
             segment.
-        scaler, readout, conformal : optional
+        scaler, readout : optional
             Unfitted parts with their options; by default those of the bundled model.
         head : str or MassHead
             Registered name of a head, or an unfitted one with its options.
+        conformal : StarConformal, optional
+            Unfitted calibration with its options.
         calibration_by : {"star", "simulation"}
             Unit that is held out whole to calibrate the intervals. An observed cloud differs from the reference set as
             one simulation differs from the others, but ``"simulation"`` needs several of similar size: of two, the

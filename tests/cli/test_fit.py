@@ -85,7 +85,7 @@ def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
         (["{one}", "{star}", "--encoder", "resnet18"], "differ in label kind"),
         (["{one}", "--head", "oracle"], "unknown head 'oracle'; did you mean forest"),
         (["{one}", "--head-option", "trees"], "--head-option 'trees'; expected KEY=VALUE"),
-        (["{one}", "--head-option", "trees=3"], "'forest' has no option 'trees'; it has n_trees"),
+        (["{one}", "--head-option", "trees=3"], "'forest' has no option 'trees'; its options are n_trees"),
         (["{one}", "--encoder", "none", "--readout", "class"], "readout class needs an encoder"),
     ],
 )

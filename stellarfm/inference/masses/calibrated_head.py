@@ -48,8 +48,8 @@ def head_name(head: MassHead) -> str:
         If no entry point of the group ``stellarfm.heads`` names its class.
     """
     kind = type(head)
-    for entry in registry.plugins("heads"):
-        if entry.state == "installed" and registry.get("heads", entry.name) is kind:
+    for entry in registry.entries("heads"):
+        if entry.value == f"{kind.__module__}:{kind.__qualname__}":
             return entry.name
     raise ModelError(f"{kind.__name__} is not registered; name it in an entry point of the group stellarfm.heads")
 

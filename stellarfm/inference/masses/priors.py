@@ -155,7 +155,7 @@ class ReferencePrior:
     Parameters
     ----------
     log_mass, weights : ndarray
-        log10 masses of the windows [solMass] and weights that sum to 1 for each star, shape (N,).
+        Log10 masses of the windows [solMass], and their weights, equal in sum for all stars, shape (N,).
     """
 
     log_mass: np.ndarray
