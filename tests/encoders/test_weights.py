@@ -85,7 +85,7 @@ def test_other_shape(file):
 
 def test_not_finite(file):
     changed(file, lambda t: t["mask_token"].fill_(float("nan")))
-    with pytest.raises(ModelError, match="mask_token holds NaN"):
+    with pytest.raises(ModelError, match="mask_token contains NaN"):
         load_weights(micro(), file)
 
 

@@ -95,5 +95,5 @@ class Flat(torch.nn.Module, Encoder):
 def test_an_encoder_without_layers_learns_at_one_rate():
     encoder = Flat()
     assert {rate for rate, _ in scales(encoder, encoder, stem_rate=0.2).values()} == {1.0}
-    with pytest.raises(PretrainingError, match="Flat does not tell its layers apart; set layer_decay = 1"):
+    with pytest.raises(PretrainingError, match="Flat does not list its layers; set layer_decay = 1"):
         DinoV2(layer_decay=0.9).build(encoder, image_size=64, total_steps=2)
