@@ -270,7 +270,8 @@ def _bars(masses: QTable, level: str) -> np.ndarray:
     """Return lengths of error bars down and up, shape (2, N), solMass; cut where an interval is unbounded."""
     mass = masses["mass"].to_value("solMass")
     lower, upper = (masses[f"mass_{end}_{level}"].to_value("solMass") for end in ("lower", "upper"))
-    return np.stack([mass - np.maximum(lower, 1e-6), np.minimum(upper, 1e6) - mass])
+    # A narrow interval need not hold the median of a skewed distribution.
+    return np.maximum(np.stack([mass - np.maximum(lower, 1e-6), np.minimum(upper, 1e6) - mass]), 0)
 
 
 def _draw_against(panel: Axes, truth: u.Quantity, masses: QTable) -> None:

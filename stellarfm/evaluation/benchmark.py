@@ -300,8 +300,8 @@ def _with_masses(
     )
     distribution = calibrated.predict(unseen[:, method.columns])
     test_mass = table["mass_true"].to_value("solMass")
-    table["mass"] = 10 ** distribution.mean() * u.solMass
-    table["mass_median"] = 10 ** distribution.median() * u.solMass
+    table["mass"] = 10 ** distribution.median() * u.solMass
+    table["mass_mean"] = 10 ** distribution.mean() * u.solMass
     table["mass_predicted"] = 10 ** np.asarray(distribution.predicted) * u.solMass
     table["crps"] = distribution.crps(np.log10(test_mass)) * u.dex
     for level in LEVELS:

@@ -190,9 +190,9 @@ class StarConformal(BaseEstimator):
         self,
         *,
         residual_bandwidth: float = 0.1,
-        level_bandwidth: float = 0.2,
+        level_bandwidth: float = 0.15,
         smoothing: float = 0.03,
-        residual_power: float = 0.5,
+        residual_power: float = 0.0,
     ) -> None:
         self.residual_bandwidth = residual_bandwidth
         self.level_bandwidth = level_bandwidth

@@ -94,7 +94,7 @@ def estimate_windows(
     if len(windows) == 0:
         raise MapError("no star to estimate: the list of sources is empty; give sources with at least one row")
     predicted = head.predict(embedder.features(windows), depth_class=depth_class, prior=prior)
-    log_mass = predicted.mean()
+    log_mass = predicted.median()
     intervals = {level: predicted.interval(level) for level in sorted(levels)}
     usable = 1 - windows.mask.mean(axis=(1, 2))
     scores = familiarity.score(windows)
@@ -114,7 +114,7 @@ def estimate_windows(
     return mass_table(
         windows.stars,
         log_mass=known(log_mass),
-        median=known(predicted.median()),
+        mean=known(predicted.mean()),
         intervals={level: (known(lower), known(upper)) for level, (lower, upper) in intervals.items()},
         coverage=usable,
         ood=np.where(unusable, np.nan, scores.ood),

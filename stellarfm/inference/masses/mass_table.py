@@ -40,8 +40,8 @@ KEYWORDS = {
 }
 
 DESCRIPTIONS = {
-    "mass": "ten to the power of the mean log10 mass",
-    "mass_median": "median mass",
+    "mass": "median mass",
+    "mass_mean": "ten to the power of the mean log10 mass",
     "log_mass_error": "half the width of the narrowest interval, in dex",
     "coverage": "fraction of usable pixels in the window",
     "ood": "largest score of unfamiliarity in units of its threshold; above 1: flagged",
@@ -75,7 +75,7 @@ def mass_table(
     stars: QTable,
     *,
     log_mass: np.ndarray,
-    median: np.ndarray,
+    mean: np.ndarray,
     intervals: Mapping[float, tuple[np.ndarray, np.ndarray]],
     coverage: np.ndarray,
     ood: np.ndarray,
@@ -89,8 +89,8 @@ def mass_table(
     ----------
     stars : QTable
         Names and positions of the stars; a column ``mass`` in it (a label) is left out.
-    log_mass, median : ndarray
-        Mean and median of log10 of the mass in solMass, shape (N,).
+    log_mass, mean : ndarray
+        Median and mean of log10 of the mass in solMass, shape (N,).
     intervals : mapping
         Level -> lower and upper end of log10 mass, each (N,).
     coverage : ndarray
@@ -107,11 +107,11 @@ def mass_table(
     Returns
     -------
     QTable
-        The columns of `stars`, then ``mass``, ``mass_median``, ``mass_lower_68``, ``mass_upper_68``, ... [solMass],
+        The columns of `stars`, then ``mass``, ``mass_mean``, ``mass_lower_68``, ``mass_upper_68``, ... [solMass],
         ``log_mass_error`` [dex], ``coverage``, ``ood``, ``flags``, and, if given, ``mass_quantile_05``, ... and
         ``mass_samples`` [solMass].
     """
-    columns = {"mass": 10**log_mass * u.solMass, "mass_median": 10**median * u.solMass}
+    columns = {"mass": 10**log_mass * u.solMass, "mass_mean": 10**mean * u.solMass}
     for level, ends in intervals.items():
         for name, end in zip(interval_columns(level), ends, strict=True):
             columns[name] = 10**end * u.solMass
