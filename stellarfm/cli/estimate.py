@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_output_options, say
-from stellarfm.cli.map_options import add_field_options, field_paths, read_field
+from stellarfm.cli.common import add_output_options, required_output, say
+from stellarfm.cli.map_options import add_field_options, field_paths, print_report, read_field
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows with less data (default: 0.8)"
     )
-    add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet")
+    add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet", required=False)
     p.set_defaults(run=run)
 
 
@@ -38,15 +38,22 @@ def run(args: argparse.Namespace) -> None:
     """Read field and model, estimate, write the table."""
     from stellarfm.inference import StellarModel
     from stellarfm.inference.masses.mass_table import check_masses_path, write_masses
-    from stellarfm.provenance import record_inputs
+    from stellarfm.provenance import record_command, record_inputs
     from stellarfm.readers import read_sources
 
-    check_masses_path(args.output, overwrite=args.overwrite)
+    if not args.dry_run:
+        check_masses_path(required_output(args), overwrite=args.overwrite)
     maps, sources = read_field(args)
     if args.sources is not None:
         sources = read_sources(args.sources)
+    if args.dry_run:
+        print_report(maps)
+        kind = "candidates: peaks of the column density" if sources is None else f"{len(sources)} sources"
+        print(f"sources: {kind}; nothing was written")
+        return
     table = StellarModel.load(args.model).estimate(maps, sources=sources, min_coverage=args.min_coverage)
     record_inputs(table.meta, [*field_paths(args), *([args.sources] if args.sources else [])])
+    record_command(table.meta, args)
     write_masses(table, args.output, overwrite=args.overwrite)
     say(_summary(table, args), args)
 
@@ -61,4 +68,5 @@ def _summary(table: QTable, args: argparse.Namespace) -> str:
     raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     known = int(np.isfinite(table["mass"].value).sum())
     kind = table.meta["label_kind"]
-    return f"wrote {args.output}: {kind} masses of {known} of {len(table)} stars; flags: {raised or 'none'}"
+    whose = "stars" if "star" in table.colnames else "candidates (column density peaks, not known to be stars)"
+    return f"wrote {args.output}: {kind} masses of {known} of {len(table)} {whose}; flags: {raised or 'none'}"

@@ -185,6 +185,11 @@ class StellarModel(ModelParts):
             self.embedder, self.head, windows, levels=levels, min_coverage=min_coverage, independent=independent
         )
         table.meta.update(self.provenance())
+        if isinstance(maps, GasMaps):
+            table.meta.update(maps.provenance())
+            if sources is None:
+                table.rename_column("star", "candidate")
+                table.meta["sources"] = "candidates: peaks of the column density, not known to be stars"
         return table
 
     def segment(
@@ -194,13 +199,16 @@ class StellarModel(ModelParts):
         segmentation = segment_maps(
             self.embedder, self.patch_distribution, maps, segments=segments, pixel_scale=pixel_scale, seed=seed
         )
-        return replace(segmentation, meta={**self.provenance(), **segmentation.meta})
+        origin = maps.provenance() if isinstance(maps, GasMaps) else {}
+        return replace(segmentation, meta={**self.provenance(), **segmentation.meta, **origin})
 
     def _windows(self, maps: GasMaps, sources: SkyCoord | QTable | None) -> MapSet:
         """Return star-centered windows of a field."""
         if sources is None:
             sources = column_peaks(maps)
-            logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
+            logger.info(
+                "no list of sources: %d peaks of the column density are candidates, not known stars", len(sources)
+            )
         return windows_around(maps, sources, pixels=self.embedder.pixels, pixel_scale=self.embedder.pixel_scale)
 
     def provenance(self) -> dict[str, str]:

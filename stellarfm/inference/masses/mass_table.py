@@ -35,6 +35,9 @@ KEYWORDS = {
     "stellarfm_version": "SFMVERS",
     "options": "OPTIONS",
     "date": "DATE",
+    "decisions": "DECISION",
+    "column_species": "SPECIES",
+    "distance_error": "DISTERR",
 }
 
 DESCRIPTIONS = {
