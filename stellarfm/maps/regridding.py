@@ -72,8 +72,8 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
     if 1 / min(factor_x, factor_y) > COARSEST:
         raise MapError(
             f"{maps.meta.get('files') or 'maps'}: pixels of {maps.pixel_scale:.3g} are "
-            f"{1 / min(factor_x, factor_y):.3g} times the {target:.3g} of the model, expected at most {COARSEST:g} times; use finer maps, or check the "
-            f"distance ({maps.distance:.4g}): distance="
+            f"{1 / min(factor_x, factor_y):.3g} times the {target:.3g} of the model, expected at most "
+            f"{COARSEST:g} times; use finer maps, or check the distance ({maps.distance:.4g}): distance="
         )
     if min(factor_x, factor_y) < 0.5:
         logger.warning(

@@ -87,9 +87,25 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     path = Path(source)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False, checksum=True) as hdus:
-        check_hdus(hdus, str(path))
-        yield hdus, str(path)
+    with logged_warnings(str(path)), _reader_errors(path):
+        with fits.open(path, memmap=False) as hdus:
+            check_hdus(hdus, str(path))
+        with _checked_sums(str(path)):
+            hdus = fits.open(path, memmap=False, checksum=True)  # which reads the whole file, with every header sound
+        with hdus:
+            yield hdus, str(path)
+
+
+@contextmanager
+def _checked_sums(name: str) -> Iterator[None]:
+    """Raise `ReaderError` if a DATASUM does not fit; a CHECKSUM alone that does not is a header edited later."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+        if text.startswith("Datasum verification failed"):
+            raise ReaderError(f"{name}: damaged: DATASUM and CHECKSUM do not fit the data ({text}); fetch it again")
+        logger.info("%s: %s", name, text)
 
 
 def check_hdus(hdus: fits.HDUList, name: str) -> None:
@@ -111,13 +127,11 @@ def check_hdus(hdus: fits.HDUList, name: str) -> None:
     for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
         if "truncated" in text or "Error validating header" in text:
             raise ReaderError(f"{name}: truncated ({text}); fetch it again")
-        if text.startswith("Datasum verification failed"):
-            raise ReaderError(f"{name}: damaged: DATASUM and CHECKSUM do not fit the data ({text}); fetch it again")
         logger.info("%s: %s", name, text)
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 @contextmanager

@@ -201,8 +201,8 @@ def _species(plane: Plane, unit_text: str, options: IntakeOptions) -> str:
     for name, text, named in sources:
         if named == "molecules" and (given is None or given == "H"):
             raise UnitsError(
-                f"{plane.where}: {name} {text!r} counts molecules, not hydrogen nuclei; {hint.format('H2')}, or another "
-                "molecule with its abundance"
+                f"{plane.where}: {name} {text!r} counts molecules, not hydrogen nuclei; {hint.format('H2')}, or "
+                "another molecule with its abundance"
             )
         if named in (None, "molecules"):
             continue
