@@ -260,11 +260,12 @@ class GasMaps:
     def provenance(self) -> dict[str, str]:
         """Return what identifies the origin of this field in the meta data of a result, as text in ASCII."""
         decisions = self.meta.get("decisions", ())
+        error = self.meta.get("distance_error")
         species = [each.value for each in decisions if each.what.endswith(": species")]
         facts = {
             "object": self.meta.get("object"),
             "distance": None if self.distance is None else f"{self.distance.to_value(u.pc):.9g} pc",
-            "distance_error": self.meta.get("distance_error"),
+            "distance_error": None if error is None else f"{error.to_value(u.pc):.9g} pc",
             "column_species": species[0] if species else None,
             "decisions": decisions_to_json(decisions) if decisions else None,
         }

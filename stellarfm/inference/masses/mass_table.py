@@ -196,6 +196,8 @@ def _without_meta(table: QTable) -> QTable:
 
 def _write_fits(table: QTable, path: Path) -> None:
     """Write a primary HDU and the table MASSES, whose header holds the meta data."""
+    if foreign := [name for name in table.colnames if not name.isascii()]:
+        raise MapError(f"column {foreign[0]!r} cannot be written to FITS, which holds ASCII names only; write .ecsv")
     hdu = fits.table_to_hdu(_without_meta(table))
     hdu.name = "MASSES"
     for key, value in table.meta.items():

@@ -99,8 +99,8 @@ def _card_value(card: fits.Card, where: str) -> Any:
     except (fits.VerifyError, ValueError) as error:
         if _NUMBERS.fullmatch(card.keyword) or _TEXTS.fullmatch(card.keyword):
             text = image[10:].partition("/")[0].strip()
-            if fortran := re.fullmatch(r"([+-]?\d*\.?\d+)([+-]\d+)", text):
-                return f"{fortran[1]}E{fortran[2]}"
+            if re.fullmatch(r"[+-]?\d*\.?\d+[+-]\d+", text):
+                return text
             raise MapError(f"{where}: {card.keyword} {text!r} cannot be read; correct the header") from error
         return fits.card.Undefined()
 
@@ -110,6 +110,7 @@ def _number(keyword: str, value: Any, where: str, log: DecisionLog) -> float | i
     if isinstance(value, str):
         text = value.strip().upper().replace("D", "E").replace(",", ".")
         text = text.lstrip("JB") if keyword in ("EQUINOX", "EPOCH") else text
+        text = re.sub(r"^([+-]?\d*\.?\d+)([+-]\d+)$", r"\1E\2", text)  # an exponent of Fortran without its letter
         try:
             number = float(text)
         except ValueError:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,10 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     with logged_warnings(str(path)), _reader_errors(path):
         with fits.open(path, memmap=False) as hdus:
             check_hdus(hdus, str(path))
-        with _checked_sums(str(path)):
-            hdus = fits.open(path, memmap=False, checksum=True)  # which reads the whole file, with every header sound
-        with hdus:
+        with ExitStack() as stack:
+            with _checked_sums(str(path)):
+                # opening with checksums reads the whole file: every header was found sound above
+                hdus = stack.enter_context(fits.open(path, memmap=False, checksum=True))
             yield hdus, str(path)
 
 

@@ -166,9 +166,10 @@ def _only_image(role: str, hdus: fits.HDUList, file: str) -> tuple[fits.ImageHDU
         return named[0], f"extension {ROLES[role]}"
     if len(images) > 1:
         names = [_label(number, hdu) for number, hdu in images]
+        likely = [name for name in names if not _ERROR_WORDS.search(name)] or names
         raise MapError(
             f"{file}: {len(images)} images, {', '.join(names)}; name the {role} map, for instance "
-            f"{role}='{file}[{names[0]}]'"
+            f"{role}='{file}[{likely[-1]}]'"
         )
     return images[0][1], "the only image of the file"
 
