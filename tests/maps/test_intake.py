@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
 from stellarfm.maps import GasMaps, normalize_sources, regrid, sky_coordinates
-from stellarfm.maps.io.celestial_wcs import local_pixel_area, local_pixel_sides
+from stellarfm.maps.io.celestial_wcs import celestial_wcs, local_pixel_area, local_pixel_sides
 from stellarfm.maps.units import clean_unit, parse_distance
 from stellarfm.readers import read_maps, read_sources
 
@@ -117,6 +117,8 @@ def distorted(kind):
         header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
         header.update({"A_ORDER": 2, "B_ORDER": 2, "A_0_2": 2e-3, "B_1_1": -1e-3})
     else:
+        for axis in (1, 2):
+            header[f"CD{axis}_{axis}"] = header.pop(f"CDELT{axis}")
         header["CTYPE1"], header["CTYPE2"] = ("RA---TPV", "DEC--TPV") if kind == "TPV" else ("RA---TAN", "DEC--TAN")
         header.update({"PV1_1": 1.0, "PV2_1": 1.0, "PV1_4": 0.4, "PV2_5": 0.3, "PV1_0": 1e-3})
     return header
@@ -125,7 +127,10 @@ def distorted(kind):
 @pytest.mark.parametrize("kind", ["SIP", "TPV", "SCAMP"])
 def test_distortions_are_carried_through_resampling(tmp_path, kind):
     header = distorted(kind)
-    wcs = WCS(distorted("TPV") if kind == "SCAMP" else header)
+    complete = distorted("TPV") if kind == "SCAMP" else header.copy()
+    if kind != "SIP":
+        complete.update({f"PV{axis}_{n}": 0.0 for axis in (1, 2) for n in range(6) if f"PV{axis}_{n}" not in complete})
+    wcs = WCS(complete)
     y, x = np.indices(SHAPE)
     column = 1e22 * (1 + x / 10 + y / 20)
     paths = {}
@@ -148,6 +153,16 @@ def test_distortions_are_carried_through_resampling(tmp_path, kind):
         GasMaps.read(tmp_path / "field.fits").wcs.pixel_to_world(2, 3).separation(maps.wcs.pixel_to_world(2, 3))
         < 1 * u.mas
     )
+
+
+def test_polynomials_of_tpv_are_in_degrees_with_cdelt_too():
+    """As it is, wcslib takes them to be in pixels unless the header has a CD matrix."""
+    matrix = distorted("TPV")
+    separate = matrix.copy()
+    for axis in (1, 2):
+        separate[f"CDELT{axis}"] = separate.pop(f"CD{axis}_{axis}")
+    wcs = celestial_wcs(separate, [1, 2], where="x", shape=SHAPE)
+    assert wcs.pixel_to_world(3, 4).separation(WCS(matrix).pixel_to_world(3, 4)) < 1 * u.mas
 
 
 def test_scales_are_local(planes):
@@ -277,7 +292,7 @@ def _rewritten(planes, values):
 
 
 def test_ordinary_extremes_are_kept(planes):
-    column, velocity, dispersion = smooth_maps(SHAPE)
+    column, _velocity, _dispersion = smooth_maps(SHAPE)
     column = np.minimum(column, 2e22)  # saturated: the largest value is repeated
     assert not GasMaps.read(planes(column=column)).mask.any()
 
@@ -418,7 +433,8 @@ def test_distances_in_words(text, distance, error):
 
 @pytest.mark.parametrize(
     ("value", "comment", "distance"),
-    [(0.41, "[kpc]", 410), (0.41, "distance in kpc", 410), (1337.0, "[lyr]", 409.9), (410, "", 410), ("410 +/- 20 pc", "", 410),
+    [(0.41, "[kpc]", 410), (0.41, "distance in kpc", 410), (1337.0, "[lyr]", 409.9), (410, "", 410),
+     ("410 +/- 20 pc", "", 410),
      (0.0, "unknown", None), ("", "", None)],
 )  # fmt: skip
 def test_distances_of_headers(planes, value, comment, distance):

@@ -150,10 +150,42 @@ def _repair_axes(header: fits.Header, where: str, log: DecisionLog) -> None:
         for keyword, ctype in sky.items():
             header[keyword] = f"{ctype[:5]}TPV"
         log.add(f"{where}: projection", "TPV", "TAN with polynomial coefficients PV (SCAMP)", announce=True)
+    if sky and all(ctype[5:8] == "TPV" for ctype in (header[keyword] for keyword in sky)):
+        _complete_polynomials(header, [keyword.removeprefix("CTYPE") for keyword in sky])
     elif "A_ORDER" in header and "B_ORDER" in header:
         for keyword, ctype in sky.items():
             if ctype[5:] == "TAN":
                 header[keyword] = f"{ctype}-SIP"
+
+
+def _complete_polynomials(header: fits.Header, axes: list[str]) -> None:
+    """Write out the coefficients of TPV that a header omits: 1 for the linear term, else 0; in place."""
+    for axis in axes:
+        stated = [int(match[1]) for key in header if (match := re.fullmatch(rf"PV{axis}_(\d+)", key))]
+        for number in range(max(stated, default=1) + 1):
+            if number not in stated:
+                header[f"PV{axis}_{number}"] = 1.0 if number == 1 else 0.0
+    _matrix_of_degrees(header, axes)
+
+
+def _matrix_of_degrees(header: fits.Header, axes: list[str]) -> None:
+    """Replace CDELT, PC and CROTA by CD, in place: wcslib applies TPV before CDELT, as if its unit were the pixel."""
+    if any(key.startswith("CD") and key[2:3].isdigit() for key in header) or any(
+        f"CDELT{a}" not in header for a in axes
+    ):
+        return
+    first, second = axes
+    matrix = {(i, j): header.get(f"PC{i}_{j}", 1.0 if i == j else 0.0) for i in axes for j in axes}
+    angle = np.radians(header.get(f"CROTA{second}", 0.0))
+    if angle:
+        ratio = header[f"CDELT{second}"] / header[f"CDELT{first}"]
+        matrix = {(first, first): np.cos(angle), (first, second): -np.sin(angle) * ratio}
+        matrix |= {(second, first): np.sin(angle) / ratio, (second, second): np.cos(angle)}
+    scales = {axis: header[f"CDELT{axis}"] for axis in axes}
+    for key in [key for key in header if re.fullmatch(r"(CDELT|CROTA)\d|PC\d_\d", key)]:
+        del header[key]
+    for (i, j), value in matrix.items():
+        header[f"CD{i}_{j}"] = float(scales[i] * value)
 
 
 def _repair_system(header: fits.Header, where: str, log: DecisionLog) -> None:
