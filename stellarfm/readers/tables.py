@@ -223,7 +223,9 @@ def _read_regions(path: Path) -> QTable:
     try:
         from regions import Regions
     except ImportError as error:
-        raise ReaderError(f"{path}: DS9 regions need regions ({error}); python -m pip install regions") from error
+        raise ReaderError(
+            f"{path}: DS9 regions need regions ({error}); python -m pip install 'stellarfm[regions]'"
+        ) from error
     regions = Regions.read(path, format="ds9")
     centers = [getattr(region, "center", None) for region in regions]
     sky = [center for center in centers if isinstance(center, SkyCoord)]

@@ -201,3 +201,40 @@ def test_a_real_cloud_by_a_model_of_another(shared_data, tiny_encoder, tmp_path)
     assert len(table) == 28
     assert np.isfinite(table["mass"]).all()
     assert (table["flags"] & MassFlag.UNBOUNDED_INTERVAL).all()
+
+
+def test_a_dry_run_prints_the_decisions_and_writes_nothing(field_file, tmp_path, capsys, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert estimate(field_file, "--distance", "150 +/- 5 pc", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "distance=150 +/- 5 pc" in printed
+    assert "3 sources; nothing was written" in printed
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_an_output_is_needed_otherwise(field_file, capsys):
+    assert estimate(field_file) == 1
+    assert "expected --output FILE, or --dry-run" in capsys.readouterr().err
+
+
+def test_the_output_records_how_the_field_was_read(field_file, model_directory, tmp_path):
+    output = tmp_path / "masses.ecsv"
+    assert estimate(field_file, "--distance", "150 pc", "--model", model_directory, "--output", output) == 0
+    meta = QTable.read(output).meta
+    assert meta["distance"] == "150 pc"
+    assert meta["column_species"] == "H"
+    assert "--distance" in meta["command"]
+    assert "masses.ecsv" not in meta["command"]
+    assert '"distance=150 pc"' in meta["decisions"]
+
+
+def test_peaks_are_candidates(field_with_stars, model_directory, tmp_path, capsys):
+    field_with_stars()[0].write(tmp_path / "field.fits")
+    output = tmp_path / "masses.ecsv"
+    assert estimate(tmp_path / "field.fits", "--model", model_directory, "--output", output) == 0
+    table = QTable.read(output)
+    assert "candidate" in table.colnames
+    assert "star" not in table.colnames
+    assert table.meta["sources"].startswith("candidates")
+    assert "candidates (column density peaks, not known to be stars)" in capsys.readouterr().err

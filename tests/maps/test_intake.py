@@ -266,29 +266,12 @@ def test_sentinels_of_logarithms_and_named_ones(planes, value):
     values = np.log10(smooth_maps(SHAPE)[0])
     values[0, :7] = value
     assert GasMaps.read(planes(column=values, column_unit="log10(cm-2)")).mask.sum() == 7
+
+
+def test_a_missing_value_of_the_caller(planes):
+    values = np.log10(smooth_maps(SHAPE)[0])
     values[0, :7] = 21.5
-    maps = GasMaps.read(planes_of(planes, values), missing_value=21.5)
-    assert maps.mask.sum() == 7
-
-
-def planes_of(planes, values):
-    """The files of the fixture, with the column density map written anew."""
-    from pathlib import Path
-
-    return {role: path for role, path in _rewritten(planes, values).items() if Path(path).exists()}
-
-
-def _rewritten(planes, values):
-    import shutil
-    import tempfile
-    from pathlib import Path
-
-    folder = Path(tempfile.mkdtemp())
-    column = write_plane(folder / "column.fits", values, tan_wcs(SHAPE), "log10(cm-2)")
-    others = zip(("velocity", "dispersion"), smooth_maps(SHAPE)[1:], strict=True)
-    paths = {role: write_plane(folder / f"{role}.fits", each, tan_wcs(SHAPE), "km/s") for role, each in others}
-    assert shutil
-    return {"column": column, **paths}
+    assert GasMaps.read(planes(column=values, column_unit="log10(cm-2)"), missing_value=21.5).mask.sum() == 7
 
 
 def test_ordinary_extremes_are_kept(planes):
@@ -334,12 +317,6 @@ def test_headers_that_contradict_the_caller(planes, cards, options, words):
 def test_species_that_agree(planes):
     maps = GasMaps.read(planes(column_cards={"LABEL": "N(H2)"}), column_species="H2")
     np.testing.assert_allclose(maps.column_density.value, 2 * smooth_maps(SHAPE)[0])
-    assert decided(GasMaps.read(planes_h(planes)), "species") == ["H"]
-
-
-def planes_h(planes):
-    """Files that name no species."""
-    return _rewritten(planes, np.log10(smooth_maps(SHAPE)[0]))
 
 
 def test_an_unnamed_species_is_announced(planes, caplog):

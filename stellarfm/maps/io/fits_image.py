@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,26 +87,12 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     path = Path(source)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    with logged_warnings(str(path)), _reader_errors(path):
-        with fits.open(path, memmap=False) as hdus:
-            check_hdus(hdus, str(path))
-        with ExitStack() as stack:
-            with _checked_sums(str(path)):
-                # opening with checksums reads the whole file: every header was found sound above
-                hdus = stack.enter_context(fits.open(path, memmap=False, checksum=True))
-            yield hdus, str(path)
-
-
-@contextmanager
-def _checked_sums(name: str) -> Iterator[None]:
-    """Raise `ReaderError` if a DATASUM does not fit; a CHECKSUM alone that does not is a header edited later."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
-        if text.startswith("Datasum verification failed"):
-            raise ReaderError(f"{name}: damaged: DATASUM and CHECKSUM do not fit the data ({text}); fetch it again")
-        logger.info("%s: %s", name, text)
+    with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False) as hdus:
+        check_hdus(hdus, str(path))
+        for hdu in hdus:
+            if not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
+                raise ReaderError(f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again")
+        yield hdus, str(path)
 
 
 def check_hdus(hdus: fits.HDUList, name: str) -> None:
