@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 from stellarfm.exceptions import MapError
 from stellarfm.maps.decisions import decision_table, decisions_to_json
 from stellarfm.maps.io.celestial_wcs import local_pixel_area
-from stellarfm.maps.io.fits_image import SMALLEST_SIDE
+from stellarfm.maps.io.fits_image import SMALLEST_SIDE, VERIFY
 from stellarfm.maps.io.gas_maps_fits import FieldSource, read_columns, write_columns
 from stellarfm.maps.io.intake import IntakeOptions
 from stellarfm.maps.units import MAP_UNITS, parse_length, require_unit
@@ -191,6 +191,7 @@ class GasMaps:
         dispersion_is: str | None = None,
         mask_is: str | None = None,
         missing_value: float | None = None,
+        verify_checksum: bool = True,
     ) -> GasMaps:
         """Read a field: one multi-extension FITS file, or three single-plane files.
 
@@ -221,6 +222,8 @@ class GasMaps:
             Meaning of nonzero pixels of MASK; by default excluded ones.
         missing_value : float, optional
             Number that stands for a missing pixel. NaN, infinities and numbers far outside all others are found.
+        verify_checksum : bool
+            Refuse data that do not fit DATASUM.
 
         Raises
         ------
@@ -241,7 +244,11 @@ class GasMaps:
             mask_is=mask_is,
             missing_value=missing_value,
         )
-        columns = read_columns(source, options)
+        token = VERIFY.set(verify_checksum)
+        try:
+            columns = read_columns(source, options)
+        finally:
+            VERIFY.reset(token)
         return cls(**columns)
 
     def report(self) -> Table:

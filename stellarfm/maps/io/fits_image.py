@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ from stellarfm.maps.decisions import DecisionLog
 from stellarfm.maps.io.celestial_wcs import celestial_wcs
 from stellarfm.maps.io.missing_data import logged_warnings
 
-__all__ = ["SMALLEST_SIDE", "Plane", "check_hdus", "open_fits", "read_plane", "write_hdus"]
+__all__ = ["SMALLEST_SIDE", "VERIFY", "Plane", "check_hdus", "open_fits", "read_plane", "write_hdus"]
 
 logger = logging.getLogger("stellarfm")
 
 #: Smallest side of a map in pixels; narrower maps hold no structure to learn from.
 SMALLEST_SIDE = 8
+
+
+#: Whether `open_fits` compares DATASUM with the data; set by `stellarfm.maps.GasMaps.read`.
+VERIFY: ContextVar[bool] = ContextVar("VERIFY", default=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +95,11 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False) as hdus:
         check_hdus(hdus, str(path))
         for hdu in hdus:
-            if not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
-                raise ReaderError(f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again")
+            if VERIFY.get() and not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
+                raise ReaderError(
+                    f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was edited, "
+                    "accept it by verify_checksum=False (--reader-option verify_checksum=false)"
+                )
         yield hdus, str(path)
 
 

@@ -25,7 +25,7 @@ class FITSReader(SimulationReader):
     Parameters
     ----------
     distance, column_unit, column_species, abundance, column_per_intensity, velocity_unit, dispersion_unit, \
-dispersion_is, mask_is, missing_value : optional
+dispersion_is, mask_is, missing_value, verify_checksum : optional
         Statements that complete or replace those of the header, as in `GasMaps.read`.
 
     Examples
@@ -45,6 +45,7 @@ dispersion_is, mask_is, missing_value : optional
     dispersion_is: str | None = None
     mask_is: str | None = None
     missing_value: float | None = None
+    verify_checksum: bool = True
 
     def can_read(self, path: Path) -> bool:
         """Return True if the file is FITS, gzipped or not, and its first image is not a cube."""
