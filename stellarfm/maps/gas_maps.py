@@ -259,8 +259,8 @@ class GasMaps:
         >>> from stellarfm.data import EXAMPLE_FIELD
         >>> from stellarfm.maps import GasMaps
         >>> report = GasMaps.read(EXAMPLE_FIELD).report()
-        >>> report[report["what"] == "distance"]["value"][0]
-        '140 pc'
+        >>> print(report[report["what"] == "distance"]["value"][0])
+        140 pc
         """
         return decision_table(self.meta.get("decisions", ()))
 

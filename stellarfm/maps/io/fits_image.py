@@ -97,8 +97,8 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
         for hdu in hdus:
             if VERIFY.get() and not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
                 raise ReaderError(
-                    f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was edited, "
-                    "accept it by verify_checksum=False (--reader-option verify_checksum=false)"
+                    f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was "
+                    "edited, accept it by verify_checksum=False (--reader-option verify_checksum=false)"
                 )
         yield hdus, str(path)
 
