@@ -68,5 +68,7 @@ def _summary(table: QTable, args: argparse.Namespace) -> str:
     raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     known = int(np.isfinite(table["mass"].value).sum())
     kind = table.meta["label_kind"]
-    whose = "stars" if "star" in table.colnames else "candidates (column density peaks, not known to be stars)"
+    whose = (
+        "stars" if "source_kind" not in table.colnames else "candidates (column density peaks, not known to be stars)"
+    )
     return f"wrote {args.output}: {kind} masses of {known} of {len(table)} {whose}; flags: {raised or 'none'}"

@@ -188,7 +188,7 @@ class StellarModel(ModelParts):
         if isinstance(maps, GasMaps):
             table.meta.update(maps.provenance())
             if sources is None:
-                table.rename_column("star", "candidate")
+                table.add_column(np.full(len(table), "candidate"), name="source_kind", index=1)
                 table.meta["sources"] = "candidates: peaks of the column density, not known to be stars"
         return table
 
