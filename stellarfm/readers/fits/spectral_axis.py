@@ -103,6 +103,8 @@ def _import_spectral_cube(where: str) -> Any:
 def _cube_wcs(header: fits.Header, spectral_unit: str | None, where: str) -> WCS:
     """Return the WCS of two axes on the sky and a spectral axis with a unit."""
     clean = wcs_header(header, where=where)
+    for key in [key for key in clean if key.startswith("CTYPE") and str(clean[key]).startswith("FELO")]:
+        clean[key] = "VOPT"  # of AIPS: linear to 0.03 km/s over 100 km/s
     axis = _spectral_axis(clean, where)
     name, text = f"CUNIT{axis} of the spectral axis ({clean[f'CTYPE{axis}']})", spectral_unit
     text = text or str(clean.get(f"CUNIT{axis}", "")).strip()
