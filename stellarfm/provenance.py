@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["build_date", "file_sha256", "package_versions", "record_inputs"]
+__all__ = ["build_date", "file_sha256", "package_versions", "record_command", "record_inputs"]
 
 
 def file_sha256(path: str | os.PathLike) -> str:
@@ -24,6 +26,22 @@ def record_inputs(meta: dict[str, Any], paths: Sequence[str | os.PathLike]) -> N
     for number, path in enumerate(paths, start=1):
         meta[f"input_{number}"] = Path(path).name
         meta[f"input_{number}_sha256"] = file_sha256(path)
+
+
+def record_command(meta: dict[str, Any], args: argparse.Namespace) -> None:
+    """Add the command line to the metadata of a result, in place, without the options of its output.
+
+    Equal commands with different outputs give equal files.
+    """
+    words, skip = [], False
+    for word in map(str, getattr(args, "command_line", ())):
+        named = word in ("--overwrite", "--quiet", "-q", "-o", "--output") or word.startswith("--output=")
+        if not skip and not named:
+            words.append(word)
+        skip = not skip and word in ("-o", "--output")
+    if words:
+        text = shlex.join(["stellarfm", *words]).replace("\n", " ")
+        meta["command"] = text.encode("ascii", "backslashreplace").decode()
 
 
 def build_date() -> dict[str, str]:

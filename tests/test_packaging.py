@@ -26,7 +26,7 @@ def lower_bounds(*extras):
 
 
 def test_oldest_versions_are_the_lower_bounds():
-    extras = ("train", "tensorboard", "yt", "cubes", "dask", "plots", "tables", "test")
+    extras = ("train", "tensorboard", "yt", "cubes", "regions", "dask", "plots", "tables", "test")
     assert pinned("constraints-oldest.txt") == lower_bounds(*extras)
 
 

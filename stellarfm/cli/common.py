@@ -18,6 +18,7 @@ __all__ = [
     "log_to_stderr",
     "name_options",
     "option_names",
+    "required_output",
     "say",
 ]
 
@@ -37,6 +38,15 @@ def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: 
     parser.add_argument("--output", "-o", type=Path, required=required, help=what)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no messages and no progress bar")
+
+
+def required_output(args: argparse.Namespace) -> Path:
+    """Return the output of a command that can do without one (``--dry-run``); raise `StellarFMError` without it."""
+    from stellarfm.exceptions import StellarFMError
+
+    if args.output is None:
+        raise StellarFMError("no output given; expected --output FILE, or --dry-run to write nothing")
+    return args.output
 
 
 def existing_file(path: str | Path) -> Path:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_model_options, add_output_options, say
-from stellarfm.cli.map_options import add_field_options, field_paths, read_field
+from stellarfm.cli.common import add_model_options, add_output_options, required_output, say
+from stellarfm.cli.map_options import add_field_options, field_paths, print_report, read_field
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--min-coverage", type=float, default=0.8, metavar="FRACTION", help="flag windows with less data (default: 0.8)"
     )
-    add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet")
+    add_output_options(p, what="table of masses: .fits, .ecsv, .vot, .xml or .parquet", required=False)
     p.set_defaults(run=run)
 
 
@@ -61,14 +61,20 @@ def run(args: argparse.Namespace) -> None:
     """Read field and model, estimate, write the table."""
     from stellarfm.inference import StellarModel
     from stellarfm.inference.masses.mass_table import check_masses_path, write_masses
-    from stellarfm.provenance import record_inputs
+    from stellarfm.provenance import record_command, record_inputs
     from stellarfm.readers import read_sources
 
-    check_masses_path(args.output, overwrite=args.overwrite)
-    analogues_path = _analogues_path(args)
+    if not args.dry_run:
+        check_masses_path(required_output(args), overwrite=args.overwrite)
     maps, sources = read_field(args)
     if args.sources is not None:
         sources = read_sources(args.sources)
+    if args.dry_run:
+        print_report(maps)
+        kind = "candidates: peaks of the column density" if sources is None else f"{len(sources)} sources"
+        print(f"sources: {kind}; nothing was written")
+        return
+    analogues_path = _analogues_path(args)
     model = StellarModel.load(args.model)
     table = model.estimate(
         maps,
@@ -81,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
         min_coverage=args.min_coverage,
     )
     record_inputs(table.meta, [*field_paths(args), *([args.sources] if args.sources else [])])
+    record_command(table.meta, args)
     analogues = model.analogues(maps, sources=sources) if args.analogues else None
     if analogues is not None and analogues_path is not None:
         write_masses(analogues, analogues_path, overwrite=args.overwrite)
@@ -111,7 +118,10 @@ def _summary(table: QTable, args: argparse.Namespace) -> str:
     raised = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     known = int(np.isfinite(table["mass"].value).sum())
     kind = table.meta["label_kind"]
+    whose = (
+        "stars" if "source_kind" not in table.colnames else "candidates (column density peaks, not known to be stars)"
+    )
     return (
-        f"wrote {args.output}: {kind} masses of {known} of {len(table)} stars; depth {table.meta['depth_class']}; "
+        f"wrote {args.output}: {kind} masses of {known} of {len(table)} {whose}; depth {table.meta['depth_class']}; "
         f"prior {table.meta['prior']}; flags: {raised or 'none'}"
     )

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StellarFMError as error:  # a command of a plugin that cannot be loaded
         return _report(error, {})
     options = getattr(args, "option_names", {})
+    args.command_line = list(sys.argv[1:] if argv is None else argv)
     try:
         with log_to_stderr(quiet=getattr(args, "quiet", False), options=options):
             args.run(args)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from stellarfm.cli.common import add_model_options, add_output_options, say
-from stellarfm.cli.map_options import add_field_options, field_paths, read_field
+from stellarfm.cli.common import add_model_options, add_output_options, required_output, say
+from stellarfm.cli.map_options import add_field_options, field_paths, print_report, read_field
 
 if TYPE_CHECKING:
     from stellarfm.inference import Segmentation
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add_model_options(p)
     p.add_argument("--seed", type=int, default=0, help="seed of the clustering (default: 0)")
-    add_output_options(p, what="segmentation (FITS)")
+    add_output_options(p, what="segmentation (FITS)", required=False)
     p.set_defaults(run=run)
 
 
@@ -39,13 +39,20 @@ def run(args: argparse.Namespace) -> None:
     from stellarfm.inference import StellarModel
     from stellarfm.maps.units import parse_length
     from stellarfm.output import check_output
-    from stellarfm.provenance import record_inputs
+    from stellarfm.provenance import record_command, record_inputs
 
-    check_output(args.output, overwrite=args.overwrite)
-    maps, model = read_field(args).maps, StellarModel.load(args.model)
+    if not args.dry_run:
+        check_output(required_output(args), overwrite=args.overwrite)
+    maps = read_field(args).maps
+    if args.dry_run:
+        print_report(maps)
+        print("nothing was written")
+        return
+    model = StellarModel.load(args.model)
     scale = parse_length(args.pixel_scale, what="pixel_scale") if args.pixel_scale else None
     segmentation = model.segment(maps, segments=args.segments, pixel_scale=scale, seed=args.seed)
     record_inputs(segmentation.meta, field_paths(args))
+    record_command(segmentation.meta, args)
     segmentation.write(args.output, overwrite=args.overwrite)
     say(_summary(segmentation, args), args)
 

@@ -264,6 +264,11 @@ class StellarModel(ModelParts):
         weights[windows.mask.all(axis=(1, 2))] = np.nan
         table = find_analogues(weights, self.head.reference, n_analogues=n_analogues)
         table.meta.update(self.provenance())
+        if isinstance(maps, GasMaps):
+            table.meta.update(maps.provenance())
+            if sources is None:
+                table.add_column(np.full(len(table), "candidate"), name="source_kind", index=1)
+                table.meta["sources"] = "candidates: peaks of the column density, not known to be stars"
         return table
 
     def _familiarity(self, depth: str) -> Familiarity:
@@ -287,7 +292,8 @@ class StellarModel(ModelParts):
         segmentation = segment_maps(
             self.embedder, self.patch_distribution, maps, segments=segments, pixel_scale=pixel_scale, seed=seed
         )
-        return replace(segmentation, meta={**self.provenance(), **segmentation.meta})
+        origin = maps.provenance() if isinstance(maps, GasMaps) else {}
+        return replace(segmentation, meta={**self.provenance(), **segmentation.meta, **origin})
 
     def windows(self, maps: MapSet | GasMaps, sources: SkyCoord | QTable | None = None) -> MapSet:
         """Return star-centered windows of a field; windows are returned as they are."""
@@ -295,7 +301,9 @@ class StellarModel(ModelParts):
             return maps
         if sources is None:
             sources = column_peaks(maps)
-            logger.info("no list of sources: taking the %d peaks of the column density for stars", len(sources))
+            logger.info(
+                "no list of sources: %d peaks of the column density are candidates, not known stars", len(sources)
+            )
         return windows_around(maps, sources, pixels=self.embedder.pixels, pixel_scale=self.embedder.pixel_scale)
 
     def provenance(self) -> dict[str, str]:

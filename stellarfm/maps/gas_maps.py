@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.table import Table
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
-from stellarfm.maps.io.fits_image import SMALLEST_SIDE
+from stellarfm.maps.decisions import decision_table, decisions_to_json
+from stellarfm.maps.io.celestial_wcs import local_pixel_area
+from stellarfm.maps.io.fits_image import SMALLEST_SIDE, VERIFY
 from stellarfm.maps.io.gas_maps_fits import FieldSource, read_columns, write_columns
+from stellarfm.maps.io.intake import IntakeOptions
 from stellarfm.maps.units import MAP_UNITS, parse_length, require_unit
 
 __all__ = ["GasMaps"]
@@ -45,7 +48,8 @@ class GasMaps:
     column_density_error, velocity_error, velocity_dispersion_error : Quantity, optional
         Standard errors, of the shapes and units of the maps.
     meta : dict, optional
-        ``object``, ``files``, and ``beam`` (major axis, minor axis, position angle in degrees), as far as known.
+        ``object``, ``files``, ``beam`` (major axis, minor axis, position angle in degrees), ``distance_error`` and the
+        ``decisions`` of the intake, as far as known.
 
     Raises
     ------
@@ -155,8 +159,9 @@ class GasMaps:
 
     @property
     def pixel_angle(self) -> u.Quantity:
-        """Side of a pixel on the sky, arcsec; the geometric mean if pixels are not square."""
-        return (np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs))) * u.deg).to(u.arcsec)
+        """Side of a pixel at the center of the field, arcsec: the root of its solid angle, from the local Jacobian."""
+        area = local_pixel_area(self.wcs, (self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2)
+        return (np.sqrt(area) * u.deg).to(u.arcsec)
 
     @property
     def pixel_scale(self) -> u.Quantity:
@@ -178,8 +183,15 @@ class GasMaps:
         *,
         distance: u.Quantity | str | None = None,
         column_unit: str | u.UnitBase | None = None,
-        column_species: str = "H",
+        column_species: str | None = None,
         abundance: float | None = None,
+        column_per_intensity: str | u.Quantity | None = None,
+        velocity_unit: str | u.UnitBase | None = None,
+        dispersion_unit: str | u.UnitBase | None = None,
+        dispersion_is: str | None = None,
+        mask_is: str | None = None,
+        missing_value: float | None = None,
+        verify_checksum: bool = True,
     ) -> GasMaps:
         """Read a field: one multi-extension FITS file, or three single-plane files.
 
@@ -188,15 +200,30 @@ class GasMaps:
         source : path, HDUList or mapping
             File with the extensions COLUMN, VELOCITY, DISPERSION (and optionally ERR_COLUMN, ERR_VELOCITY,
             ERR_DISPERSION, MASK), or a mapping of the keys ``"column"``, ``"velocity"``, ``"dispersion"`` to three
-            files; velocity and dispersion are brought onto the grid of the column density.
+            files, each also as ``"FILE[EXT]"`` or ``"FILE[EXT][PLANE]"`` (HDUs by name or number from 0, planes of a
+            cube by name or number from 1); velocity and dispersion are brought onto the grid of the column density.
         distance : Quantity or str, optional
-            Distance of the field, in place of DISTANCE [pc] of the primary header.
+            Distance of the field, in place of DISTANCE in a header; text may hold an error, ``"140 +/- 7 pc"``.
         column_unit : str or Unit, optional
-            Unit of the column density, in place of BUNIT; ``"dex(cm-2)"`` if the map holds log10.
-        column_species : str
-            Species that the column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`.
+            Unit of the column density, in place of BUNIT; ``"dex(cm-2)"`` if the map holds log10. A species in it,
+            ``"H2 cm-2"``, replaces those named in the header.
+        column_species : str, optional
+            Species that the column density counts: ``"H"`` nuclei, ``"H2"``, or another species with its `abundance`;
+            by default nuclei, if the header does not name another species.
         abundance : float, optional
             N(X) / N(H2) of a species other than H and H2.
+        column_per_intensity : str or Quantity, optional
+            Column density per unit of a map of another quantity, ``"9.4e20 cm-2 / mag"``, ``"2e20 cm-2 / (K km/s)"``.
+        velocity_unit, dispersion_unit : str or Unit, optional
+            Units of velocity and dispersion, in place of BUNIT.
+        dispersion_is : {"sigma", "fwhm", "variance"}, optional
+            Meaning of the dispersion map; by default a standard deviation, if the header does not describe another.
+        mask_is : {"bad", "good"}, optional
+            Meaning of nonzero pixels of MASK; by default excluded ones.
+        missing_value : float, optional
+            Number that stands for a missing pixel. NaN, infinities and numbers far outside all others are found.
+        verify_checksum : bool
+            Refuse data that do not fit DATASUM.
 
         Raises
         ------
@@ -205,10 +232,51 @@ class GasMaps:
         MapError, UnitsError
             If the maps, their units or their WCS cannot be used; the message contains the remedy.
         """
-        columns = read_columns(
-            source, distance=distance, column_unit=column_unit, column_species=column_species, abundance=abundance
+        options = IntakeOptions(
+            distance=distance,
+            column_unit=column_unit,
+            column_species=column_species,
+            abundance=abundance,
+            column_per_intensity=column_per_intensity,
+            velocity_unit=velocity_unit,
+            dispersion_unit=dispersion_unit,
+            dispersion_is=dispersion_is,
+            mask_is=mask_is,
+            missing_value=missing_value,
         )
+        token = VERIFY.set(verify_checksum)
+        try:
+            columns = read_columns(source, options)
+        finally:
+            VERIFY.reset(token)
         return cls(**columns)
+
+    def report(self) -> Table:
+        """Return the decisions of the intake as a table of the columns ``what``, ``value`` and ``reason``.
+
+        Examples
+        --------
+        >>> from stellarfm.data import EXAMPLE_FIELD
+        >>> from stellarfm.maps import GasMaps
+        >>> report = GasMaps.read(EXAMPLE_FIELD).report()
+        >>> print(report[report["what"] == "distance"]["value"][0])
+        140 pc
+        """
+        return decision_table(self.meta.get("decisions", ()))
+
+    def provenance(self) -> dict[str, str]:
+        """Return what identifies the origin of this field in the meta data of a result, as text in ASCII."""
+        decisions = self.meta.get("decisions", ())
+        error = self.meta.get("distance_error")
+        species = [each.value for each in decisions if each.what.endswith(": species")]
+        facts = {
+            "object": self.meta.get("object"),
+            "distance": None if self.distance is None else f"{self.distance.to_value(u.pc):.9g} pc",
+            "distance_error": None if error is None else f"{error.to_value(u.pc):.9g} pc",
+            "column_species": species[0] if species else None,
+            "decisions": decisions_to_json(decisions) if decisions else None,
+        }
+        return {key: str(value).encode("ascii", "backslashreplace").decode() for key, value in facts.items() if value}
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the multi-extension FITS form, whole or not at all; equal fields give equal files.

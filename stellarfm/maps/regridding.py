@@ -7,10 +7,10 @@ import logging
 import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps.gas_maps import GasMaps
+from stellarfm.maps.io.celestial_wcs import local_pixel_sides
 from stellarfm.maps.units import COLUMN_UNIT, VELOCITY_UNIT, parse_length
 
 __all__ = ["regrid"]
@@ -22,6 +22,10 @@ SAME_SCALE = 0.02
 
 #: Fraction of the area of a new pixel that must be valid.
 VALID_AREA = 0.5
+
+
+#: Largest ratio of the pixels of a map to the new ones; beyond it a window shows a handful of pixels.
+COARSEST = 8
 
 
 def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
@@ -57,13 +61,20 @@ def regrid(maps: GasMaps, pixel_scale: u.Quantity | str) -> GasMaps:
     (209, 209)
     """
     target = parse_length(pixel_scale, what="pixel_scale")
-    pixel_sides = (
-        np.deg2rad(proj_plane_pixel_scales(maps.wcs)) * (maps.pixel_scale / maps.pixel_angle.to(u.rad)) * u.rad
+    middle = [(length - 1) / 2 for length in maps.shape[::-1]]
+    pixel_sides = np.radians(local_pixel_sides(maps.wcs, *middle)) * (
+        maps.pixel_scale / maps.pixel_angle.to_value(u.rad)
     )
     factor_x, factor_y = (target / pixel_sides).to_value(u.one)
     if max(abs(factor_x - 1), abs(factor_y - 1)) < SAME_SCALE:
         return maps
     logger.info("regridding to %s: new pixels are %.3g x %.3g old ones", target, factor_x, factor_y)
+    if 1 / min(factor_x, factor_y) > COARSEST:
+        raise MapError(
+            f"{maps.meta.get('files') or 'maps'}: pixels of {maps.pixel_scale:.3g} are "
+            f"{1 / min(factor_x, factor_y):.3g} times the {target:.3g} of the model, expected at most "
+            f"{COARSEST:g} times; use finer maps, or check the distance ({maps.distance:.4g}): distance="
+        )
     if min(factor_x, factor_y) < 0.5:
         logger.warning(
             "the pixels of the map are over twice as large as the new ones; structure of %s is missing", target

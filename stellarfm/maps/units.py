@@ -23,11 +23,16 @@ __all__ = [
     "check_plausible",
     "clean_unit",
     "column_density",
+    "column_factor",
     "hydrogen_column",
     "named_species",
+    "parse_distance",
     "parse_length",
+    "parse_quantity",
     "require_unit",
+    "species_words",
     "velocity",
+    "velocity_scale",
 ]
 
 COLUMN_UNIT = u.cm**-2
@@ -88,11 +93,34 @@ def clean_unit(text: str | u.UnitBase) -> u.UnitBase:
     return u.dex(unit) if logarithm else unit
 
 
+#: Upper-case spelling of a unit -> that of astropy (AIPS and CASA write units in upper case).
+_SHOUTED = {"JY": "Jy", "MJY": "MJy", "KJY": "kJy", "BEAM": "beam", "SR": "sr", "KM": "km", "K": "K", "PIXEL": "pix"}
+
+#: Spelling of a velocity unit without blanks and case -> unit.
+_VELOCITY_SPELLINGS = re.compile(
+    r"(?P<length>k?m|cm|kilomet(?:er|re)s?|met(?:er|re)s?)(?:/|per|\.|\*)?"
+    r"(?:(?P<over>(?<=[/r])(?:s|sec|secs|second|seconds))|(?:s|sec)(?:\^|\*\*)?\(?\{?-1\}?\)?)"
+)
+
+
+def _velocity_spelling(text: str) -> u.UnitBase | None:
+    """Return the unit of a common spelling of a velocity, such as km/sec, Km/s or kms-1; None for others."""
+    match = _VELOCITY_SPELLINGS.fullmatch(re.sub(r"[\s\[\]]", "", text).lower())
+    if not match:
+        return None
+    name = match["length"]
+    length = u.km if name.startswith("k") else u.cm if name == "cm" else u.m
+    return length / u.s
+
+
 def _parse(text: str, original: str) -> u.UnitBase:
     """Parse one linear unit, in upper or lower case (AIPS writes units in upper case)."""
+    if (speed := _velocity_spelling(text)) is not None:
+        return speed
     bare = _WORDS.sub("", _SPECIES.sub("", text)).translate(str.maketrans("", "", "[]{}")).strip(" .*")
     bare = f"1{bare}" if bare.startswith("/") else bare
-    for candidate in (bare, bare.lower()) if bare.isupper() else (bare,):
+    shouted = re.sub(r"[A-Z]+", lambda word: _SHOUTED.get(word[0], word[0].lower()), bare)
+    for candidate in (bare, shouted) if bare.isupper() else (bare,):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", u.UnitsWarning)
@@ -104,7 +132,59 @@ def _parse(text: str, original: str) -> u.UnitBase:
     raise UnitsError(f"{original!r} is not a unit; expected something like 'cm-2', 'dex(cm-2)' or 'km s-1'")
 
 
-def column_density(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
+def species_words(text: str) -> str | None:
+    """Return the species that a description names: that of `named_species`, or ``"molecules"``; None without one.
+
+    Examples
+    --------
+    >>> species_words("H_2 Column Density"), species_words("molecules cm-2"), species_words("total column")
+    ('H2', 'molecules', None)
+    """
+    if species := named_species(text):
+        return species
+    if re.search(r"\bmolecular hydrogen\b", text, re.IGNORECASE):
+        return "H2"
+    if re.search(r"\b(molecules?|particles?)\b", text, re.IGNORECASE):
+        return "molecules"
+    return None
+
+
+def parse_quantity(text: str, what: str, example: str) -> u.Quantity:
+    """Parse a number with a unit, also with ``K km/s`` or ``Jy/beam km/s`` in brackets; raises `UnitsError`."""
+    plain = re.sub(r"km\s*/\s*s(ec)?\b", "km s-1", str(text))
+    plain = re.sub(r"Jy\s*/\s*beam\b", "Jy beam-1", plain, flags=re.IGNORECASE)
+    try:
+        return u.Quantity(plain)
+    except (TypeError, ValueError) as error:
+        raise UnitsError(f"{what} {text!r} is not a number with a unit; expected something like {example}") from error
+
+
+def column_factor(text: str | u.Quantity, unit: u.UnitBase, *, where: str) -> u.Quantity:
+    """Return the column density per unit of a map, for instance ``"9.4e20 cm-2 / mag"``; raises `UnitsError`."""
+    example = factor_example(unit)
+    factor = parse_quantity(text, "column_per_intensity", example) if isinstance(text, str) else u.Quantity(text)
+    if not (factor * unit).unit.is_equivalent(COLUMN_UNIT):
+        raise UnitsError(
+            f"{where}: column_per_intensity {str(text)!r} times {unit} is not a column density; expected something "
+            f"like {example}"
+        )
+    return factor
+
+
+def factor_example(unit: u.UnitBase) -> str:
+    """Return an example of a factor for a unit, in quotation marks, in a spelling that `column_factor` accepts."""
+    name = unit.to_string("fits").replace("km s-1", "km/s") if unit != u.mag else "mag"
+    if unit == u.mag:
+        return '"9.4e20 cm-2 / mag"'
+    if unit.is_equivalent(u.g / u.cm**2):
+        nuclei = (1 / (MASS_PER_HYDROGEN * 1.6735328e-24 * u.g)).to_value(1 / (unit * u.cm**2))
+        return f'"{nuclei:.4g} cm-2 / ({name})"'
+    return f'"2e20 cm-2 / ({name})"'
+
+
+def column_density(
+    values: np.ndarray, unit: str | u.UnitBase, *, where: str, per_unit: str | u.Quantity | None = None
+) -> u.Quantity:
     """Convert the values of a column density map to a Quantity in cm-2; ``dex`` units become linear.
 
     Parameters
@@ -115,27 +195,49 @@ def column_density(values: np.ndarray, unit: str | u.UnitBase, *, where: str) ->
         Unit of `values`: equivalent to cm-2, or ``dex`` of such a unit.
     where : str
         File (and extension) for the error message.
+    per_unit : str or Quantity, optional
+        Column density per unit of a map of another quantity, such as ``"9.4e20 cm-2 / mag"``.
 
     Raises
     ------
     UnitsError
-        If the unit is not that of a column density.
+        If the unit is not that of a column density, and there is no factor; or a factor is given for a column density.
     """
     cleaned = clean_unit(unit)
-    linear = getattr(cleaned, "physical_unit", cleaned)
-    if not linear.is_equivalent(COLUMN_UNIT):
+    linear = (
+        getattr(cleaned, "physical_unit", cleaned) if isinstance(cleaned, u.function.logarithmic.DexUnit) else cleaned
+    )
+    is_column = linear.is_equivalent(COLUMN_UNIT)
+    if not is_column and per_unit is None:
         raise UnitsError(
             f"{where}: unit {str(unit)!r} is {_describe_unit(linear)}, not a column density; {_remedy(linear)}"
         )
+    if is_column and per_unit is not None:
+        raise UnitsError(
+            f"{where}: column_per_intensity={str(per_unit)!r} was given for a map in {linear}; leave it out"
+        )
     if linear is not cleaned:
+        finite = np.asarray(values)[np.isfinite(values)]
+        if finite.size and np.median(finite) > LARGEST_LOGARITHM:
+            raise UnitsError(
+                f"{where}: the median is {np.median(finite):.3g}, not a logarithm of a column density; for linear "
+                "values use column_unit='cm-2'"
+            )
         with np.errstate(over="ignore"):
             values = np.power(10.0, values)
-    return u.Quantity(values, linear).to(COLUMN_UNIT)
+    factor = column_factor(per_unit, linear, where=where) if per_unit is not None else u.Quantity(1)
+    return (u.Quantity(values, linear) * factor).to(COLUMN_UNIT)
+
+
+#: Largest plausible log10 of a column density in any unit.
+LARGEST_LOGARITHM = 60
 
 
 def _describe_unit(unit: u.UnitBase) -> str:
     """Describe the quantity that a unit measures."""
     if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy * u.km / u.s):
+        return "an integrated intensity"
+    if unit.is_equivalent(u.Jy / u.beam * u.km / u.s):
         return "an integrated intensity"
     if unit == u.mag:
         return "an extinction"
@@ -150,7 +252,9 @@ def _remedy(unit: u.UnitBase) -> str:
     """Explain how to get from a wrong unit to a column density."""
     if unit.is_equivalent(u.Jy / u.sr):
         return "if the header is wrong and the values are N(H2), use column_unit='cm-2' and column_species='H2'"
-    return "convert it by a factor of your choice to a map in cm-2; see column_unit= and column_species="
+    if _describe_unit(unit) == "something else":
+        return "expected a map in cm-2; see column_unit= and column_species="
+    return f"give a factor that you can justify, for instance column_per_intensity={factor_example(unit)}"
 
 
 def hydrogen_column(column: u.Quantity, *, species: str = "H", abundance: float | None = None) -> u.Quantity:
@@ -205,14 +309,86 @@ def check_plausible(column: u.Quantity, *, where: str) -> None:
         )
 
 
+#: Range of plausible medians of a velocity dispersion, km/s.
+PLAUSIBLE_DISPERSION = (0.005, 50.0)
+
+#: Range of plausible spreads of the velocities of one field (half of the middle 68 %), km/s.
+PLAUSIBLE_SPREAD = (1e-3, 100.0)
+
+#: Meaning of a width map -> factor to a standard deviation; a variance is its square.
+WIDTHS = {"sigma": 1.0, "fwhm": 1 / (2 * np.sqrt(2 * np.log(2))), "variance": 1.0}
+
+
 def velocity(values: np.ndarray, unit: str | u.UnitBase, *, where: str) -> u.Quantity:
     """Convert the values of a velocity or dispersion map to a Quantity in km/s; raise `UnitsError` for variances."""
-    cleaned = clean_unit(unit)
+    cleaned = _velocity_unit(unit, where)
     if cleaned.is_equivalent(VELOCITY_UNIT**2):
-        raise UnitsError(f"{where}: unit {str(unit)!r} is a variance; expected a standard deviation in km/s")
+        raise UnitsError(
+            f"{where}: unit {str(unit)!r} is a variance; expected a standard deviation in km/s; "
+            "use dispersion_is='variance' for its square root"
+        )
     if not cleaned.is_equivalent(VELOCITY_UNIT):
         raise UnitsError(f"{where}: unit {str(unit)!r} is not a velocity; expected 'km s-1' or 'm s-1'")
     return u.Quantity(values, cleaned).to(VELOCITY_UNIT)
+
+
+def _velocity_unit(unit: str | u.UnitBase, where: str) -> u.UnitBase:
+    """Return a linear unit; logarithms of velocities are refused."""
+    try:
+        cleaned = clean_unit(unit)
+    except UnitsError as error:
+        raise UnitsError(f"{where}: {error}; give velocity_unit or dispersion_unit") from error
+    if isinstance(cleaned, u.function.FunctionUnitBase):
+        raise UnitsError(
+            f"{where}: unit {str(unit)!r} is a logarithm; expected velocities in km/s, not their logarithms"
+        )
+    return cleaned
+
+
+def dispersion(values: np.ndarray, unit: str | u.UnitBase, kind: str, *, where: str) -> u.Quantity:
+    """Convert a map of line widths to standard deviations in km/s.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers as stored.
+    unit : str or Unit
+        Their unit: a velocity, or its square for a variance.
+    kind : {"sigma", "fwhm", "variance"}
+        Meaning of the widths.
+    where : str
+        File (and extension), for messages.
+    """
+    if kind != "variance":
+        return velocity(values, unit, where=where) * WIDTHS[kind]
+    cleaned = _velocity_unit(unit, where)
+    if not cleaned.is_equivalent(VELOCITY_UNIT**2):
+        raise UnitsError(
+            f"{where}: unit {str(unit)!r} is not that of a variance; expected 'km2 s-2': give dispersion_unit"
+        )
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(u.Quantity(values, cleaned)).to(VELOCITY_UNIT)
+
+
+def velocity_scale(speed: np.ndarray, sigma: np.ndarray, *, where: tuple[str, str]) -> None:
+    """Raise `UnitsError` if velocities or dispersions in km/s are not those of a cloud; constant maps pass."""
+    widths = sigma[np.isfinite(sigma) & (sigma > 0)]
+    low, high = PLAUSIBLE_DISPERSION
+    if widths.size and not low <= np.median(widths) <= high:
+        raise UnitsError(
+            f"{where[1]}: the median velocity dispersion would be {np.median(widths):.3g} km/s, expected {low:g} to "
+            f"{high:g}; if the unit in the header is wrong, give dispersion_unit, for instance dispersion_unit='m/s'"
+        )
+    valid = speed[np.isfinite(speed)]
+    if not valid.size:
+        return
+    lower, upper = np.percentile(valid, [16, 84])
+    spread, (low, high) = (upper - lower) / 2, PLAUSIBLE_SPREAD
+    if valid.max() - valid.min() > 0 and not (low <= spread <= high or spread == 0):
+        raise UnitsError(
+            f"{where[0]}: the velocities would spread by {spread:.3g} km/s, expected {low:g} to {high:g}; if the unit "
+            "in the header is wrong, give velocity_unit, for instance velocity_unit='m/s'"
+        )
 
 
 def require_unit(value: Any, unit: u.UnitBase, name: str) -> u.Quantity:
@@ -245,7 +421,7 @@ def parse_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
     140.0 pc
     """
     try:
-        length = u.Quantity(value).to(u.pc)
+        length = u.Quantity(_light_years(value)).to(u.pc)
     except (TypeError, ValueError) as error:
         raise UnitsError(
             f"{what} {value!r} is not a length; expected a number with a unit, such as '140 pc'"
@@ -253,3 +429,53 @@ def parse_length(value: u.Quantity | str, *, what: str) -> u.Quantity:
     if not (length.isscalar and np.isfinite(length) and length > 0):
         raise UnitsError(f"{what} {value!s}; expected one positive length, such as '140 pc'")
     return length
+
+
+def _light_years(value: Any) -> Any:
+    """Replace names of units of length that astropy does not know, in text."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"\b(light[\s-]?years?|ly|ltyr)\b", "lyr", value, flags=re.IGNORECASE)
+    text = re.sub(r"\bkilo-?parsecs?\b|\bKPC\b", "kpc", text, flags=re.IGNORECASE)
+    return re.sub(r"\bparsecs?\b|\bPC\b", "pc", text)
+
+
+def parse_distance(value: u.Quantity | str, *, what: str = "distance") -> tuple[u.Quantity, u.Quantity | None]:
+    """Convert a distance, with or without a standard error, to pc.
+
+    Parameters
+    ----------
+    value : Quantity or str
+        Distance such as ``"140 pc"``, ``"0.14 kpc"``, ``"140 +/- 7 pc"``, ``"460 light years"``.
+    what : str
+        Name of the argument, for the message.
+
+    Returns
+    -------
+    distance, error : Quantity, Quantity or None
+        In pc.
+
+    Raises
+    ------
+    UnitsError
+        If it is not a positive length with a unit.
+
+    Examples
+    --------
+    >>> print(*parse_distance("140 +/- 7 pc"))
+    140.0 pc 7.0 pc
+    """
+    if not isinstance(value, str):
+        return parse_length(value, what=what), None
+    number = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?"
+    sign = r"\s*(?:\+\s*/?\s*-|\u00b1|\\pm)\s*"
+    match = re.fullmatch(
+        rf"\(?\s*({number})\s*([A-Za-z\s-]*?){sign}({number})\s*\)?\s*([A-Za-z][A-Za-z\s-]*)", value.strip()
+    )
+    if not match:
+        return parse_length(value, what=what), None
+    unit = match[4]
+    distance, error = (parse_length(f"{part} {unit}", what=what) for part in (f"{match[1]}", match[3]))
+    if match[2].strip():
+        distance = parse_length(f"{match[1]} {match[2].strip()}", what=what)
+    return distance, error

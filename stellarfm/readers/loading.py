@@ -16,6 +16,7 @@ from astropy.table import QTable
 from stellarfm import registry
 from stellarfm.exceptions import DuplicatePluginError, InputNotFoundError, PluginTypeError, ReaderError
 from stellarfm.maps import GasMaps, MapSet
+from stellarfm.maps.io.plane_selection import split_name
 from stellarfm.readers.simulation_outputs import HDF5_SIGNATURE
 from stellarfm.readers.tables import stored_sources
 from stellarfm.simulations import Snapshot
@@ -55,7 +56,8 @@ def read_maps(
     Parameters
     ----------
     path : path or mapping
-        File, or a mapping of the keys ``"column"``, ``"velocity"``, ``"dispersion"`` to three FITS files.
+        File, or a mapping of the keys ``"column"``, ``"velocity"``, ``"dispersion"`` to three FITS files, each also as
+        ``FILE[EXT]`` or ``FILE[EXT][PLANE]``.
     reader : str, optional
         Name of a reader; by default the one that recognizes the file.
     options : mapping, optional
@@ -262,8 +264,8 @@ def _read_three_maps(paths: Mapping[str, str | os.PathLike], reader: str | None,
     if reader is not None:
         raise ReaderError(f"reader={reader!r} was given for maps in three files; readers take one file")
     for path in paths.values():
-        if not Path(path).exists():
-            raise InputNotFoundError(f"{path}: no such file; check the path")
+        if not split_name(path).path.exists():
+            raise InputNotFoundError(f"{split_name(path).path}: no such file; check the path")
     signature = inspect.signature(GasMaps.read).parameters
     known = {name: each for name, each in signature.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
     return GasMaps.read(paths, **_convert_options(options, known, "a field in three files"))

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import QTable
+from astropy.table import Column, QTable, Table
 
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
 from stellarfm.maps import normalize_sources
+from stellarfm.maps.io.fits_image import check_hdus
 from stellarfm.maps.io.missing_data import logged_warnings
 from stellarfm.maps.units import require_unit
 
@@ -32,6 +34,16 @@ _FORMATS = {
     ".tsv": "ascii.tab",
     ".txt": "ascii",
     ".dat": "ascii",
+    ".cat": "ascii",
+    ".cds": "ascii.cds",
+    ".gz": "fits",
+    ".ipac": "ascii.ipac",
+    ".ldac": "fits",
+    ".mrt": "ascii.mrt",
+    ".parq": "parquet",
+    ".parquet": "parquet",
+    ".reg": "ds9",
+    ".tbl": "ascii.ipac",
     ".vot": "votable",
     ".votable": "votable",
     ".xml": "votable",
@@ -39,13 +51,13 @@ _FORMATS = {
 
 
 def read_sources(path: str | os.PathLike) -> QTable:
-    r"""Read a table of sources in CSV, ECSV, FITS, VOTable or plain text, by file extension.
+    r"""Read a table of sources in CSV, ECSV, FITS, VOTable, Parquet, MRT, IPAC or plain text, or DS9 regions.
 
     Parameters
     ----------
     path : path
-        File with ``ra`` and ``dec`` under any common name, or a SkyCoord column. Of several tables in FITS, ``STARS``
-        or ``SOURCES`` is read, else the first.
+        File of a known ending with ``ra`` and ``dec`` under any common name, or a SkyCoord column. Of several
+        tables in FITS, ``STARS`` or ``SOURCES`` is read, else the first.
 
     Returns
     -------
@@ -98,8 +110,9 @@ def stored_sources(path: str | os.PathLike) -> QTable | None:
     except OSError:  # not a FITS file
         return None
     with hdus, _table_errors(path, "fits"):
-        named = [hdu for hdu in hdus if _is_table(hdu) and hdu.name in SOURCE_EXTENSIONS]
-        table = QTable.read(named[0]) if named else None
+        check_hdus(hdus, str(path))
+        named = [hdu for hdu in hdus if _is_table(hdu) and _extension(hdu) in SOURCE_EXTENSIONS]
+        table = _quantities(Table.read(named[0])) if named else None
     return None if table is None else _normalized(table, path)
 
 
@@ -172,7 +185,62 @@ def _read_table(path: Path) -> QTable:
     if form is None:
         raise ReaderError(f"{path}: not a known format of tables; expected one of {', '.join(_FORMATS)}")
     with _table_errors(path, form):
-        return _read_fits(path) if form == "fits" else QTable.read(path, format=form)
+        if form == "ds9":
+            return _read_regions(path)
+        return _read_fits(path) if form == "fits" else _lenient(path, form)
+
+
+def _lenient(path: Path, form: str) -> QTable:
+    """Read a table; one whose units or text columns `QTable` cannot hold is read without them being converted."""
+    table = Table.read(path, format=form)
+    for name in table.colnames:
+        column = table[name]
+        if isinstance(column, Column) and column.dtype.kind not in "biuf":
+            column.unit = None  # "h:m:s" of sexagesimal text
+    return _quantities(table)
+
+
+def _quantities(table: Table) -> QTable:
+    """Return a `QTable` in which columns of unknown units are plain numbers, and angles in any spelling are degrees."""
+    plain = QTable(meta=table.meta)
+    for name in table.colnames:
+        column = table[name]
+        unit = getattr(column, "unit", None)
+        if isinstance(column, Column) and unit is not None and not _is_known(unit):
+            column = column.copy()
+            column.unit = u.deg if str(unit).strip().lower() in ("degrees", "degree", "degs") else None
+        one = Table({name: column}, copy=False) if isinstance(column, Column) else None
+        plain[name] = QTable(one)[name] if one is not None else column
+    return plain
+
+
+def _is_known(unit: object) -> bool:
+    return not isinstance(u.Unit(str(unit), parse_strict="silent"), u.UnrecognizedUnit)
+
+
+def _read_regions(path: Path) -> QTable:
+    """Read the centers of the regions of a DS9 file, in sky coordinates."""
+    try:
+        from regions import Regions
+    except ImportError as error:
+        raise ReaderError(
+            f"{path}: DS9 regions need regions ({error}); python -m pip install 'stellarfm[regions]'"
+        ) from error
+    regions = Regions.read(path, format="ds9")
+    centers = [getattr(region, "center", None) for region in regions]
+    sky = [center for center in centers if isinstance(center, SkyCoord)]
+    if not sky:
+        raise ReaderError(
+            f"{path}: no region has a center in sky coordinates among {len(regions)}; expected points or circles "
+            "in fk5, icrs or galactic: save the regions from DS9 in WCS coordinates"
+        )
+    icrs = [center.icrs for center in sky]
+    table = QTable({"ra": [c.ra.deg for c in icrs] * u.deg, "dec": [c.dec.deg for c in icrs] * u.deg})
+    kept = [region for region, center in zip(regions, centers, strict=True) if isinstance(center, SkyCoord)]
+    names = [str(region.meta.get("text", "")) for region in kept]
+    if any(names):
+        table["name"] = names
+    return table
 
 
 @contextmanager
@@ -190,12 +258,18 @@ def _table_errors(path: Path, form: str) -> Iterator[None]:
 
 def _read_fits(path: Path) -> QTable:
     with fits.open(path, memmap=False) as hdus:
+        check_hdus(hdus, str(path))
         tables = [hdu for hdu in hdus if _is_table(hdu)]
-        named = [hdu for hdu in tables if hdu.name in SOURCE_EXTENSIONS]
+        named = [hdu for hdu in tables if _extension(hdu) in SOURCE_EXTENSIONS]
         if not tables:
             raise ReaderError(f"{path}: has no table; expected a table of sources")
-        return QTable.read((named or tables)[0])
+        return _quantities(Table.read((named or tables)[0]))
+
+
+def _extension(hdu: Any) -> str:
+    return hdu.name.strip().upper()
 
 
 def _is_table(hdu: Any) -> bool:
-    return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+    objects = isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+    return objects and not isinstance(hdu, fits.CompImageHDU) and _extension(hdu) != "LDAC_IMHEAD"

@@ -255,3 +255,39 @@ def test_a_model_and_a_preset_exclude_each_other(field_file, model_directory, tm
     with pytest.raises(SystemExit):
         estimate(field_file, "--model", model_directory, "--preset", "hirashima2025", "--output", tmp_path / "m.ecsv")
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_decisions_and_writes_nothing(field_file, tmp_path, capsys, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert estimate(field_file, "--distance", "150 +/- 5 pc", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "distance=150 +/- 5 pc" in printed
+    assert "3 sources; nothing was written" in printed
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_an_output_is_needed_otherwise(field_file, capsys):
+    assert estimate(field_file) == 1
+    assert "expected --output FILE, or --dry-run" in capsys.readouterr().err
+
+
+def test_the_output_records_how_the_field_was_read(field_file, model_directory, tmp_path):
+    output = tmp_path / "masses.ecsv"
+    assert estimate(field_file, "--distance", "150 pc", "--model", model_directory, "--output", output) == 0
+    meta = QTable.read(output).meta
+    assert meta["distance"] == "150 pc"
+    assert meta["column_species"] == "H"
+    assert "--distance" in meta["command"]
+    assert "masses.ecsv" not in meta["command"]
+    assert '"distance=150 pc"' in meta["decisions"]
+
+
+def test_peaks_are_candidates(field_with_stars, model_directory, tmp_path, capsys):
+    field_with_stars()[0].write(tmp_path / "field.fits")
+    output = tmp_path / "masses.ecsv"
+    assert estimate(tmp_path / "field.fits", "--model", model_directory, "--output", output) == 0
+    table = QTable.read(output)
+    assert set(table["source_kind"]) == {"candidate"}
+    assert table.meta["sources"].startswith("candidates")
+    assert "candidates (column density peaks, not known to be stars)" in capsys.readouterr().err

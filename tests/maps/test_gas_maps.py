@@ -98,6 +98,7 @@ def test_round_trip(tmp_path):
         np.testing.assert_allclose(getattr(again, name), getattr(maps, name), rtol=1e-6)
     np.testing.assert_array_equal(again.mask, maps.mask)
     assert again.distance == maps.distance
+    assert len(again.meta.pop("decisions")) > 5
     assert again.meta == {"object": "made up", "beam": (0.01, 0.008, 30.0), "files": "field.fits"}
     assert again.pixel_scale.value == pytest.approx(maps.pixel_scale.value)
     with pytest.raises(OutputExistsError):
@@ -174,7 +175,8 @@ def test_three_files(planes):
         ("cm-2", {"column_species": "H2"}, 2),
         ("H2 cm-2", {"column_species": "H2"}, 2),
         ("HI cm-2", {}, 1),
-        ("H2 cm-2", {"column_unit": "cm-2"}, 1),
+        ("H2 cm-2", {"column_unit": "cm-2", "column_species": "H2"}, 2),
+        ("H2 cm-2", {"column_unit": "H cm-2"}, 1),
         ("MJy/sr", {"column_unit": "cm-2", "column_species": "H2"}, 2),
         (None, {"column_unit": u.cm**-2}, 1),
         ("m-2", {}, 1e-4),

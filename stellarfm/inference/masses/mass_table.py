@@ -37,6 +37,9 @@ KEYWORDS = {
     "stellarfm_version": "SFMVERS",
     "options": "OPTIONS",
     "date": "DATE",
+    "decisions": "DECISION",
+    "column_species": "SPECIES",
+    "distance_error": "DISTERR",
 }
 
 DESCRIPTIONS = {
@@ -217,6 +220,8 @@ def _without_meta(table: QTable) -> QTable:
 
 def _table_hdu(table: QTable, name: str) -> fits.BinTableHDU:
     """Return a table extension whose header holds the meta data."""
+    if foreign := [name for name in table.colnames if not name.isascii()]:
+        raise MapError(f"column {foreign[0]!r} cannot be written to FITS, which holds ASCII names only; write .ecsv")
     hdu = fits.table_to_hdu(_without_meta(table))
     hdu.name = name
     for key, value in table.meta.items():

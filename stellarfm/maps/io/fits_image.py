@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, WcsError
-from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs import WCS
 
-from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
+from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
+from stellarfm.maps.decisions import DecisionLog
+from stellarfm.maps.io.celestial_wcs import celestial_wcs
 from stellarfm.maps.io.missing_data import logged_warnings
 
-__all__ = ["SMALLEST_SIDE", "Plane", "open_fits", "read_plane", "wcs_header", "write_hdus"]
+__all__ = ["SMALLEST_SIDE", "VERIFY", "Plane", "check_hdus", "open_fits", "read_plane", "write_hdus"]
 
 logger = logging.getLogger("stellarfm")
 
 #: Smallest side of a map in pixels; narrower maps hold no structure to learn from.
 SMALLEST_SIDE = 8
+
+
+#: Whether `open_fits` compares DATASUM with the data; set by `stellarfm.maps.GasMaps.read`.
+VERIFY: ContextVar[bool] = ContextVar("VERIFY", default=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +56,10 @@ class Plane:
     header: fits.Header
     where: str
 
-    def unit(self) -> str:
-        """Return BUNIT as written; raise `UnitsError` if it is missing."""
-        text = str(self.header.get("BUNIT", "")).strip()
-        if not text:
-            raise UnitsError(
-                f"{self.where}: BUNIT is missing; expected a unit such as 'cm-2' or 'km s-1' in the header"
-            )
-        return text
+    def text(self, *keywords: str) -> str:
+        """Return the values of text cards, joined by blanks; empty without any."""
+        cards = (self.header.get(keyword, "") for keyword in keywords)
+        return " ".join(card.strip() for card in cards if isinstance(card, str) and card.strip())
 
 
 @contextmanager
@@ -76,7 +81,8 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     InputNotFoundError
         If there is no such file.
     ReaderError
-        If it is not a FITS file, or truncated, or one of the errors of astropy is raised inside the context.
+        If it is not a FITS file, truncated or damaged (DATASUM), or one of the errors of astropy is raised inside the
+        context.
     """
     if isinstance(source, fits.HDUList):
         name = source.filename() or "HDUList"
@@ -87,7 +93,40 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
     with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False) as hdus:
+        check_hdus(hdus, str(path))
+        for hdu in hdus:
+            if VERIFY.get() and not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
+                raise ReaderError(
+                    f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was "
+                    "edited, accept it by verify_checksum=False (--reader-option verify_checksum=false)"
+                )
         yield hdus, str(path)
+
+
+def check_hdus(hdus: fits.HDUList, name: str) -> None:
+    """Read all headers of a file one by one; raise `ReaderError` if the file is truncated or damaged.
+
+    A negative NAXISn would send astropy backwards in the file for ever, and a truncated file loses the HDUs at its end,
+    with no more than a warning.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number in itertools.count():
+            try:
+                hdu = hdus[number]
+            except IndexError:
+                break
+            sizes = {key: hdu.header[key] for key in hdu.header if re.fullmatch(r"NAXIS\d*|PCOUNT|GCOUNT", key)}
+            if wrong := [f"{key} = {size!r}" for key, size in sizes.items() if not _is_size(size)]:
+                raise ReaderError(f"{name}: HDU {number}: {', '.join(wrong)}; expected sizes: the header is damaged")
+    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+        if "truncated" in text or "Error validating header" in text:
+            raise ReaderError(f"{name}: truncated ({text}); fetch it again")
+        logger.info("%s: %s", name, text)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 @contextmanager
@@ -101,7 +140,14 @@ def _reader_errors(path: Path) -> Iterator[None]:
         raise ReaderError(f"{path}: not a FITS file, or a truncated one ({error}); fetch it again") from error
 
 
-def read_plane(hdu: fits.ImageHDU | fits.PrimaryHDU, *, where: str) -> Plane:
+def read_plane(
+    hdu: fits.ImageHDU | fits.PrimaryHDU,
+    *,
+    where: str,
+    number: int | None = None,
+    hdus: fits.HDUList | None = None,
+    log: DecisionLog | None = None,
+) -> Plane:
     """Read the map of an image HDU; axes of length one are dropped.
 
     Parameters
@@ -110,6 +156,12 @@ def read_plane(hdu: fits.ImageHDU | fits.PrimaryHDU, *, where: str) -> Plane:
         Image of any number type.
     where : str
         File (and extension) for error messages.
+    number : int, optional
+        Number of the plane of a cube, from 1, as in PLANEn.
+    hdus : HDUList, optional
+        File of the image, with the lookup tables of its distortion.
+    log : DecisionLog, optional
+        Receives the repairs of the header.
 
     Raises
     ------
@@ -119,10 +171,18 @@ def read_plane(hdu: fits.ImageHDU | fits.PrimaryHDU, *, where: str) -> Plane:
     if hdu.data is None or not getattr(hdu, "is_image", False):
         raise MapError(f"{where}: not an image; expected a two-dimensional map")
     values = np.asarray(hdu.data)
+    if number is not None:
+        lengths = [length for length in values.shape if length > 1]
+        values = values.reshape(-1, *values.shape[-2:])
+        if len(lengths) != 3 or not 1 <= number <= len(values):
+            raise MapError(f"{where}: no plane {number} in data of shape {hdu.data.shape}; expected a number from 1")
+        values = values[number - 1]
     _check_shape(values.shape, where)
     kept = [axis for axis, length in enumerate(reversed(values.shape), start=1) if length > 1]
     native = values.dtype.newbyteorder("=") if values.dtype.kind == "f" else np.dtype(float)
-    return Plane(values.squeeze().astype(native), _celestial_wcs(hdu.header, kept, where), hdu.header, where)
+    values = values.squeeze().astype(native)
+    wcs = celestial_wcs(hdu.header, kept, where=where, shape=values.shape, hdus=hdus, log=log)
+    return Plane(values, wcs, hdu.header, where)
 
 
 def _check_shape(shape: tuple[int, ...], where: str) -> None:
@@ -138,36 +198,6 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
             f"{where}: data of shape {shape}; expected a two-dimensional map of at least "
             f"{SMALLEST_SIDE} x {SMALLEST_SIDE} pixels"
         )
-
-
-def wcs_header(header: fits.Header, *, where: str) -> fits.Header:
-    """Return a copy of a header without the cards that slow down or mislead `astropy.wcs.WCS`.
-
-    Commentary is dropped: CASA writes thousands of lines, which cost seconds. So is an equinox outside 1850 to 2100
-    (0, say), with which astropy would correct positions for two thousand years; without it the frame is ICRS.
-    """
-    clean = fits.Header([card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", "")])
-    for key in ("EQUINOX", "EPOCH"):
-        equinox = clean.get(key)
-        if isinstance(equinox, float | int) and not 1850 <= equinox <= 2100:
-            logger.info("%s: %s %g is not a valid equinox; the frame is taken as ICRS", where, key, equinox)
-            del clean[key]
-    return clean
-
-
-def _celestial_wcs(header: fits.Header, axes: list[int], where: str) -> WCS:
-    """Return the celestial WCS of the pixel axes `axes` (FITS numbers)."""
-    try:
-        wcs = WCS(wcs_header(header, where=where))
-        wcs = wcs if wcs.naxis == 2 else wcs.sub(axes)
-        if wcs.is_celestial and np.all(proj_plane_pixel_scales(wcs) > 0):
-            return wcs
-    except (WcsError, ValueError, MemoryError, TypeError, KeyError) as error:
-        raise MapError(f"{where}: the WCS cannot be read ({error}); correct CTYPE, CRVAL, CRPIX, CDELT") from error
-    found = ", ".join(repr(header.get(f"CTYPE{axis}", "")) for axis in axes)
-    raise MapError(
-        f"{where}: no celestial WCS (CTYPE {found}); expected sky axes such as 'RA---TAN' and 'DEC--TAN' in the header"
-    )
 
 
 def write_hdus(hdus: Sequence[Any], path: str | os.PathLike) -> None:

@@ -5,163 +5,158 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
+from astropy.wcs.utils import pixel_to_pixel
 
-from stellarfm.exceptions import MapError, ReaderError, UnitsError
+from stellarfm.exceptions import MapError, ReaderError
 from stellarfm.maps import units
+from stellarfm.maps.decisions import Decision, decisions_from_json, decisions_to_json
 from stellarfm.maps.io.fits_image import Plane, open_fits, read_plane, write_hdus
-from stellarfm.maps.io.kinematics import kinematics_on_grid
-from stellarfm.maps.io.missing_data import blank_zeros
+from stellarfm.maps.io.intake import IntakeOptions, field_columns
+from stellarfm.maps.io.kinematics import same_grid
+from stellarfm.maps.io.plane_selection import ROLES, parameter_cube_error, read_role, require_different
 from stellarfm.output import new_file
 
-__all__ = ["FieldSource", "beam_of", "read_columns", "stored_distance", "write_columns"]
+__all__ = ["FieldSource", "read_columns", "write_columns"]
 
-#: Key of the mapping that names three files -> extension of the multi-extension file.
-ROLES = {"column": "COLUMN", "velocity": "VELOCITY", "dispersion": "DISPERSION"}
 _NAMES = {"COLUMN": "column_density", "VELOCITY": "velocity", "DISPERSION": "velocity_dispersion"}
 _BEAM = ("BMAJ", "BMIN", "BPA")
 
 FieldSource: TypeAlias = str | os.PathLike | fits.HDUList | Mapping[str, str | os.PathLike]
 
 
-class _ColumnOptions(NamedTuple):
-    """Unit and species of the column density map; see `GasMaps.read`."""
-
-    unit: str | u.UnitBase | None
-    species: str
-    abundance: float | None
-
-    def hydrogen(self, column: u.Quantity) -> u.Quantity:
-        return units.hydrogen_column(column, species=self.species, abundance=self.abundance)
-
-
-def read_columns(
-    source: FieldSource,
-    *,
-    distance: u.Quantity | str | None = None,
-    column_unit: str | u.UnitBase | None = None,
-    column_species: str = "H",
-    abundance: float | None = None,
-) -> dict[str, Any]:
-    """Return the arguments of `GasMaps` from either form of a field; parameters and errors are those of `GasMaps.read`.
+def read_columns(source: FieldSource, options: IntakeOptions) -> dict[str, Any]:
+    """Return the arguments of `GasMaps` from either form of a field; options and errors are those of `GasMaps.read`.
 
     Returns
     -------
     dict
         Quantities ``column_density``, ``velocity``, ``velocity_dispersion`` of shape (ny, nx), ``wcs``, ``distance``,
-        ``meta``; if stored, ``mask`` and the three ``..._error``.
+        ``meta`` with the decisions; if stored, ``mask`` and the three ``..._error``.
     """
-    options = _ColumnOptions(column_unit, column_species, abundance)
-    distance = None if distance is None else units.parse_length(distance, what="distance")
+    stored: list[Decision] = []
     if isinstance(source, Mapping):
-        return {**_from_planes(_three_planes(source), options), "distance": distance}
-    with open_fits(source) as (hdus, name):
-        planes = _extension_planes(hdus, name)
-        optional = _optional_columns(hdus, name, options)
-        primary = hdus[0].header
-    columns = _from_planes(planes, options)
-    columns["meta"] = {"object": str(primary.get("OBJECT", "")), **columns["meta"]}
-    return {**columns, **optional, "distance": stored_distance(primary) if distance is None else distance}
+        columns = _from_three(source, options)
+    else:
+        with open_fits(source) as (hdus, name):
+            columns = _from_extensions(hdus, name, options)
+            text = hdus[0].header.get("DECISION")
+            stored = decisions_from_json(text) if isinstance(text, str) and text.startswith("[[") else []
+    columns["meta"]["decisions"] = (*stored, *options.log)
+    if origin := (*stored, *(options.log if isinstance(source, Mapping) or options.stated() else ())):
+        columns["meta"]["origin"] = origin  # what `write_columns` stores: reading a field again adds nothing
+    return columns
 
 
-def stored_distance(header: fits.Header) -> u.Quantity | None:
-    """Return DISTANCE [pc] of a header; None if it is missing, or 0, which CASA writes for unknown."""
-    stored = header.get("DISTANCE")
-    return stored * u.pc if isinstance(stored, float | int) and stored > 0 else None
-
-
-def beam_of(header: fits.Header) -> dict[str, tuple[float, float, float]]:
-    """Return ``{"beam": (major axis, minor axis, position angle)}`` in degrees; empty if a header lacks them."""
-    beam = tuple(header.get(key) for key in _BEAM)
-    return {"beam": beam} if all(isinstance(value, float | int) for value in beam) and beam[0] > 0 else {}
-
-
-def _three_planes(paths: Mapping[str, str | os.PathLike]) -> dict[str, Plane]:
-    """Return one plane per role from three files."""
+def _from_three(paths: Mapping[str, str | os.PathLike], options: IntakeOptions) -> dict[str, Any]:
+    """Return the columns of three files, or of planes of fewer."""
     if set(paths) != set(ROLES):
         missing = ", ".join(sorted(set(ROLES) - set(paths))) or "none"
         raise MapError(
             f"maps given: {', '.join(sorted(paths)) or 'none'}; missing: {missing}; "
             "a field needs column density, velocity and dispersion: column=, velocity=, dispersion="
         )
-    planes = {}
-    for role, path in paths.items():
-        with open_fits(path) as (hdus, name):
-            images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 0]
-            named = [hdu for hdu in images if hdu.name == ROLES[role]]
-            if not images:
-                raise ReaderError(f"{name}: holds no image; expected a two-dimensional map")
-            planes[role] = read_plane((named or images)[0], where=name)
-    return planes
+    planes, identities, headers = {}, {}, []
+    for role in ROLES:
+        planes[role], identities[role], primary = read_role(role, paths[role], options.log)
+        headers += [(planes[role].where, planes[role].header), (planes[role].where, primary)]
+    require_different(identities)
+    columns = field_columns(planes, headers, options)
+    names = dict.fromkeys(identity[0].name for identity in identities.values())
+    return columns | {"meta": {"files": ", ".join(names), **columns["meta"]}}
 
 
-def _extension_planes(hdus: fits.HDUList, name: str) -> dict[str, Plane]:
-    """Return one plane per role from a multi-extension file."""
-    found = [hdu.name for hdu in hdus]
+def _from_extensions(hdus: fits.HDUList, name: str, options: IntakeOptions) -> dict[str, Any]:
+    """Return the columns of a multi-extension file."""
+    found = {hdu.name.strip().upper(): hdu for hdu in reversed(list(hdus))}
     if not set(ROLES.values()) <= set(found):
-        for hdu in hdus:
+        for number, hdu in enumerate(hdus):
             if hdu.is_image and hdu.header["NAXIS"] > 0:
+                if error := parameter_cube_error(hdu, number, name):
+                    raise error
                 read_plane(hdu, where=name)  # for a cube, "this is a cube" is the better reason
         raise ReaderError(
-            f"{name}: extensions {', '.join(found)}; expected COLUMN, VELOCITY and DISPERSION in one file, "
-            "or three files: column=, velocity= and dispersion="
+            f"{name}: extensions {', '.join(hdu.name for hdu in hdus)}; expected COLUMN, VELOCITY and DISPERSION in "
+            "one file, or three files: column=, velocity= and dispersion="
         )
-    return {role: read_plane(hdus[extension], where=f"{name}[{extension}]") for role, extension in ROLES.items()}
-
-
-def _optional_columns(hdus: fits.HDUList, name: str, options: _ColumnOptions) -> dict[str, Any]:
-    """Return the standard errors and the mask of a multi-extension file, as far as they are stored."""
-    columns: dict[str, Any] = {}
-    for extension, attribute in _NAMES.items():
-        if f"ERR_{extension}" in hdus:
-            plane = read_plane(hdus[f"ERR_{extension}"], where=f"{name}[ERR_{extension}]")
-            convert = units.column_density if extension == "COLUMN" else units.velocity
-            error = convert(plane.values, plane.unit(), where=plane.where)
-            columns[f"{attribute}_error"] = options.hydrogen(error) if extension == "COLUMN" else error
-    if "MASK" in hdus:
-        columns["mask"] = np.asarray(hdus["MASK"].data) != 0
+    planes = {}
+    for role, extension in ROLES.items():
+        where = f"{name}[{extension}]"
+        planes[role] = read_plane(found[extension], where=where, hdus=hdus, log=options.log)
+        options.log.add(f"{role} map", f"{Path(name).name}[{extension}]", f"extension {extension}")
+    primary = hdus[0].header
+    headers = [(name, primary), *((plane.where, plane.header) for plane in planes.values())]
+    columns = field_columns(planes, headers, options)
+    meta = {"object": str(primary.get("OBJECT", "")), "files": Path(name).name, **columns["meta"]}
+    columns |= {"meta": meta, **_optional_columns(hdus, found, name, planes["column"], columns, options)}
     return columns
 
 
-def _from_planes(planes: dict[str, Plane], options: _ColumnOptions) -> dict[str, Any]:
-    """Return Quantities on the grid of the column density map, with zeros blanked, its WCS, file names and beam."""
-    column = _hydrogen_column(planes["column"], options)
-    velocity, dispersion = kinematics_on_grid(**planes)
-    files = ", ".join(dict.fromkeys(Path(plane.where.partition("[")[0]).name for plane in planes.values()))
-    return {
-        "column_density": column,
-        "velocity": velocity,
-        "velocity_dispersion": dispersion,
-        "wcs": planes["column"].wcs,
-        "meta": {"files": files, **beam_of(planes["column"].header)},
-    }
+def _optional_columns(
+    hdus: fits.HDUList,
+    found: Mapping[str, Any],
+    name: str,
+    column: Plane,
+    columns: Mapping[str, Any],
+    options: IntakeOptions,
+) -> dict[str, Any]:
+    """Return the standard errors and the mask of a multi-extension file, as far as they are stored."""
+    optional: dict[str, Any] = {}
+    shape = columns["column_density"].shape
+    same = same_grid(column.wcs, column.values.shape, columns["wcs"], shape)
+    for extension, attribute in _NAMES.items():
+        if f"ERR_{extension}" not in found or not same:
+            continue
+        plane = read_plane(found[f"ERR_{extension}"], where=f"{name}[ERR_{extension}]", hdus=hdus)
+        unit = plane.text("BUNIT") or (columns[attribute].unit if extension != "COLUMN" else options.column_unit)
+        if extension == "COLUMN":
+            error = units.column_density(plane.values, unit or "", where=plane.where)
+            species = next(each.value for each in options.log if each.what.endswith(": species"))
+            optional[f"{attribute}_error"] = units.hydrogen_column(error, species=species, abundance=options.abundance)
+        else:
+            optional[f"{attribute}_error"] = units.velocity(plane.values, unit, where=plane.where)
+    if "MASK" in found:
+        excluded = _excluded(found["MASK"], name, columns, options, same=same, shape=column.values.shape)
+        if not same:
+            excluded = _nearest(excluded, column.wcs, columns["wcs"], shape)
+        optional["mask"] = excluded
+    return optional
 
 
-def _hydrogen_column(plane: Plane, options: _ColumnOptions) -> u.Quantity:
-    """Return the column density of hydrogen nuclei; the unit of the caller, if any, replaces BUNIT."""
-    unit = _stored_unit(plane, options.species) if options.unit is None else options.unit
-    values = blank_zeros(plane.values, where=plane.where)
-    hydrogen = options.hydrogen(units.column_density(values, unit, where=plane.where))
-    units.check_plausible(hydrogen, where=plane.where)
-    return hydrogen
+def _excluded(
+    hdu: fits.ImageHDU, name: str, columns: Mapping[str, Any], options: IntakeOptions, *, same: bool, shape: tuple
+) -> np.ndarray:
+    """Return True for the pixels that MASK excludes; raise `MapError` if it seems to mark the good ones."""
+    if hdu.data is None or np.squeeze(hdu.data).shape != shape:
+        found = None if hdu.data is None else np.squeeze(hdu.data).shape
+        raise MapError(f"{name}[MASK]: mask of shape {found}; expected {shape}, that of COLUMN")
+    marked = np.nan_to_num(np.squeeze(hdu.data)) != 0
+    good = options.mask_is == "good"
+    if options.mask_is is None and same:
+        valid = np.logical_and.reduce([np.isfinite(columns[key].value) for key in _NAMES.values()])
+        if valid.any() and ((marked[valid].mean() > 0.5 and (~marked).mean() < 0.5) or marked[valid].all()):
+            raise MapError(
+                f"{name}[MASK]: nonzero in {marked[valid].mean():.0%} of the {valid.sum()} pixels with data; nonzero "
+                "means excluded here: if it marks good pixels use mask_is='good', else confirm it by mask_is='bad'"
+            )
+    reason = f"mask_is={options.mask_is!r}" if options.mask_is else "nonzero means excluded"
+    excluded = ~marked if good else marked
+    options.log.add(f"{name}[MASK]", f"{excluded.sum()} pixels excluded", reason)
+    return excluded
 
 
-def _stored_unit(plane: Plane, species: str) -> str:
-    """Return BUNIT of a column density map; raise `UnitsError` if it is missing or names another species."""
-    text = str(plane.header.get("BUNIT", "")).strip()
-    if not text:
-        raise UnitsError(
-            f"{plane.where}: BUNIT is missing; give the unit of the values, for instance column_unit='cm-2' "
-            "(or 'dex(cm-2)' for log10), and what they count, for instance column_species='H2'"
-        )
-    if (named := units.named_species(text)) not in (None, species):
-        raise UnitsError(f"{plane.where}: BUNIT {text!r} counts {named}, not {species}; use column_species={named!r}")
-    return text
+def _nearest(values: np.ndarray, source: WCS, target: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """Return a boolean map on another grid, by the nearest pixel; True beyond the edge."""
+    y, x = np.indices(shape)
+    from_x, from_y = (np.round(each) for each in pixel_to_pixel(target, source, x, y))
+    inside = (from_x >= 0) & (from_x < values.shape[1]) & (from_y >= 0) & (from_y < values.shape[0])
+    row, column = (np.where(inside, each, 0).astype(int) for each in (from_y, from_x))
+    return np.where(inside, values[row, column], True)
 
 
 def write_columns(path: str | os.PathLike, columns: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -182,16 +177,26 @@ def write_columns(path: str | os.PathLike, columns: Mapping[str, Any], *, overwr
         primary.header["OBJECT"] = meta["object"]
     if distance is not None:
         primary.header["DISTANCE"] = (distance.to_value(u.pc), "[pc]")
+    if meta.get("origin"):
+        primary.header["DECISION"] = decisions_to_json(meta["origin"])
     images = {extension: columns[name] for extension, name in _NAMES.items()}
     images |= {f"ERR_{extension}": columns[f"{name}_error"] for extension, name in _NAMES.items()}
     hdus = [_image(name, value, wcs, meta.get("beam", ())) for name, value in images.items() if value is not None]
-    mask = fits.ImageHDU(columns["mask"].astype(np.uint8), header=wcs.to_header(), name="MASK")
+    mask = fits.ImageHDU(columns["mask"].astype(np.uint8), header=_header(wcs, columns["mask"].shape), name="MASK")
     with new_file(path, overwrite=overwrite) as temporary:
         write_hdus([primary, *hdus, mask], temporary)
 
 
+def _header(wcs: WCS, shape: tuple[int, int]) -> fits.Header:
+    """Return the header of a WCS; raise `MapError` if it does not give the same positions again."""
+    header = wcs.to_header(relax=True)
+    if wcs.has_distortion and not same_grid(WCS(header), shape, wcs, shape):
+        raise MapError("the WCS has distortion terms that FITS headers cannot hold; read the maps by GasMaps.read")
+    return header
+
+
 def _image(name: str, quantity: u.Quantity, wcs: WCS, beam: tuple[float, ...]) -> fits.ImageHDU:
-    hdu = fits.ImageHDU(quantity.value.astype(np.float32), header=wcs.to_header(), name=name)
+    hdu = fits.ImageHDU(quantity.value.astype(np.float32), header=_header(wcs, quantity.shape), name=name)
     hdu.header["BUNIT"] = quantity.unit.to_string("fits")
     hdu.header.update(zip(_BEAM, beam, strict=False))
     return hdu

@@ -11,6 +11,7 @@ from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_scales
 
 from stellarfm.exceptions import MapError
 from stellarfm.maps import units
+from stellarfm.maps.decisions import DecisionLog
 from stellarfm.maps.io.fits_image import Plane
 from stellarfm.maps.io.missing_data import blank_zeros, logged_warnings
 
@@ -28,13 +29,17 @@ TOLERANCE = 0.1
 MUCH_FINER = 1.5
 
 
-def kinematics_on_grid(column: Plane, velocity: Plane, dispersion: Plane) -> tuple[u.Quantity, u.Quantity]:
+def kinematics_on_grid(
+    column: Plane, velocity: Plane, dispersion: Plane, *, log: DecisionLog
+) -> tuple[u.Quantity, u.Quantity]:
     """Return velocity and dispersion on the grid of `column`, with the zeros of failed fits as NaN.
 
     Parameters
     ----------
     column, velocity, dispersion : Plane
-        Maps as stored; the grids may differ.
+        Maps in km/s; the grids may differ.
+    log : DecisionLog
+        Receives what is taken as missing, and the grids that change.
 
     Returns
     -------
@@ -44,28 +49,35 @@ def kinematics_on_grid(column: Plane, velocity: Plane, dispersion: Plane) -> tup
     Raises
     ------
     UnitsError
-        If a unit is missing or is not a velocity.
+        If the values are not those of a cloud.
     MapError
         If a dispersion is negative.
     """
-    sigma = blank_zeros(_in_kms(dispersion), where=dispersion.where)
+    sigma = blank_zeros(dispersion.values, where=dispersion.where)
     if negative := np.sum(sigma < 0):
         raise MapError(
             f"{dispersion.where}: {negative} velocity dispersions are negative; "
             "expected a standard deviation, with NaN for missing values"
         )
-    speed = _in_kms(velocity)
+    speed = velocity.values
     if _on_one_grid(velocity, dispersion):
         # A failed fit is zero in both maps; a velocity of zero where the dispersion is positive is a velocity.
         speed = blank_zeros(speed, where=velocity.where, only=np.isnan(sigma))
+    for plane, values in ((dispersion, sigma), (velocity, speed)):
+        if zeros := int((np.isnan(values) & ~np.isnan(plane.values)).sum()):
+            log.add(f"{plane.where}: missing", f"{zeros} pixels of exactly zero", "zero means no fit")
+    units.velocity_scale(speed, sigma, where=(velocity.where, dispersion.where))
     _warn_of_noise(speed, velocity.where)
     with logged_warnings(velocity.where):
-        speed, sigma = _align(column, velocity, dispersion, speed, sigma)
-    return speed * units.VELOCITY_UNIT, sigma * units.VELOCITY_UNIT
-
-
-def _in_kms(plane: Plane) -> np.ndarray:
-    return units.velocity(plane.values, plane.unit(), where=plane.where).value
+        aligned = _align(column, velocity, dispersion, speed, sigma)
+    for plane in (velocity, dispersion):
+        same = _on_one_grid(column, plane)
+        log.add(
+            f"{plane.where}: grid",
+            "as the column density" if same else "brought onto that of the column density",
+            "WCS",
+        )
+    return aligned[0] * units.VELOCITY_UNIT, aligned[1] * units.VELOCITY_UNIT
 
 
 def _on_one_grid(one: Plane, other: Plane) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, 
 from stellarfm.output import new_file
 
 __all__ = ["is_map_set", "read_columns", "write_columns"]
+
+logger = logging.getLogger("stellarfm")
 
 SCHEMA = "stellarfm-mapset"
 SCHEMA_VERSION = 1
@@ -88,13 +91,17 @@ def _columns(file: h5py.File, path: Path) -> dict[str, Any]:
 def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
     unit, spelling, zero_is_missing = (_DATASETS | _OPTIONAL)[name]
     where = f"{path}: dataset {name!r}"
-    stored = read_unit(dataset.attrs.get("unit"), where, spelling)
-    if not stored.is_equivalent(unit):
+    stored_unit = read_unit(dataset.attrs.get("unit"), where, spelling)
+    if not stored_unit.is_equivalent(unit):
         raise UnitsError(f"{where} has unit {dataset.attrs['unit']!r}; expected {spelling!r}")
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
         raise MapError(f"{where} is not an array of floating-point numbers; expected shape (N, ny, nx)")
-    values = blank_zeros(dataset[()], where=where) if zero_is_missing else dataset[()]
-    return u.Quantity(values, stored, copy=False).to(unit, copy=False)
+    stored = dataset[()]
+    if (infinite := np.isinf(stored)).any():
+        logger.info("%s: %d pixels are infinite and taken as missing", where, infinite.sum())
+        stored = np.where(infinite, np.nan, stored)
+    values = blank_zeros(stored, where=where) if zero_is_missing else stored
+    return u.Quantity(values, stored_unit, copy=False).to(unit, copy=False)
 
 
 def write_columns(path: str | os.PathLike, columns: Mapping[str, Any], *, overwrite: bool = False) -> None:

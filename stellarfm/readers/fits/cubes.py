@@ -8,11 +8,13 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from stellarfm.exceptions import ReaderError
+from stellarfm.maps.io.celestial_wcs import is_sky_axis
+from stellarfm.maps.io.fits_image import check_hdus
 from stellarfm.maps.io.missing_data import logged_warnings
+from stellarfm.maps.io.plane_selection import parameter_planes
 
 __all__ = ["cube_hdu", "cube_kind", "has_fits_signature", "is_sky_axis", "long_axes"]
-
-_SKY = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
 
 
 def has_fits_signature(path: str | os.PathLike) -> bool:
@@ -25,20 +27,16 @@ def has_fits_signature(path: str | os.PathLike) -> bool:
     return start == b"SIMPLE  =" or (start.startswith(b"\x1f\x8b") and ".fits" in Path(path).name.lower())
 
 
-def is_sky_axis(ctype: str) -> bool:
-    """Return True if a CTYPE is that of a celestial axis."""
-    return ctype.upper().partition("-")[0].strip() in _SKY
-
-
 def long_axes(header: fits.Header) -> list[int]:
     """Return the FITS numbers of the axes that are longer than one pixel."""
     return [axis for axis in range(1, header.get("NAXIS", 0) + 1) if header[f"NAXIS{axis}"] > 1]
 
 
 def cube_hdu(hdus: fits.HDUList) -> fits.ImageHDU | fits.PrimaryHDU | None:
-    """Return the first image if it has three axes longer than one pixel, else None."""
+    """Return the first image if it has three axes longer than one pixel and is no parameter cube, else None."""
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
-    return images[0] if images and len(long_axes(images[0].header)) == 3 else None
+    cube = images[0] if images and len(long_axes(images[0].header)) == 3 else None
+    return None if cube is None or parameter_planes(cube.header) else cube
 
 
 def cube_kind(path: str | os.PathLike) -> str | None:
@@ -68,10 +66,11 @@ def _cube_kind(path: Path, version: tuple[int, ...]) -> str | None:
         return None
     try:
         with logged_warnings(str(path)), fits.open(path, memmap=True) as hdus:
+            check_hdus(hdus, str(path))
             hdu = cube_hdu(hdus)
             if hdu is None:
                 return None
             sky = any(is_sky_axis(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in long_axes(hdu.header))
             return "ppv" if sky else "ppp"
-    except (OSError, fits.VerifyError, TypeError, ValueError, KeyError):
+    except (ReaderError, OSError, fits.VerifyError, TypeError, ValueError, KeyError):
         return None

@@ -15,14 +15,23 @@ from astropy.wcs import WCS
 from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import ReaderError, UnitsError
 from stellarfm.maps import GasMaps
-from stellarfm.maps.io.fits_image import open_fits, wcs_header
-from stellarfm.maps.io.gas_maps_fits import beam_of, stored_distance
+from stellarfm.maps.decisions import DecisionLog
+from stellarfm.maps.io.celestial_wcs import wcs_header
+from stellarfm.maps.io.fits_image import open_fits
+from stellarfm.maps.io.intake import IntakeOptions, beam_of, header_distance
 from stellarfm.maps.io.missing_data import logged_warnings
-from stellarfm.maps.units import VELOCITY_UNIT, check_plausible, clean_unit, hydrogen_column, parse_length
+from stellarfm.maps.units import (
+    VELOCITY_UNIT,
+    check_plausible,
+    clean_unit,
+    column_factor,
+    hydrogen_column,
+    parse_quantity,
+)
 from stellarfm.readers.fits.cubes import cube_hdu, cube_kind
 from stellarfm.readers.fits.line_mask import noise_in_channels, noise_map
 from stellarfm.readers.fits.line_moments import LineMoments, line_moments
-from stellarfm.readers.fits.spectral_axis import channels_within, parse_quantity, spectral_cube
+from stellarfm.readers.fits.spectral_axis import channels_within, spectral_cube
 
 if TYPE_CHECKING:
     from spectral_cube import SpectralCube
@@ -43,7 +52,7 @@ class PPVReader(SimulationReader):
     column_per_intensity : str
         Column density per integrated intensity, such as ``"2e20 cm-2 / (K km/s)"``; required.
     column_species : str
-        Species of that column density: ``"H"`` (nuclei), ``"H2"``, or another one with its `abundance`.
+        Species of that column density: ``"H"`` (nuclei, the default), ``"H2"``, or another one with its `abundance`.
     abundance : float
         N(X) / N(H2) of a species other than H and H2.
     distance : str
@@ -66,7 +75,7 @@ class PPVReader(SimulationReader):
     """
 
     column_per_intensity: str | None = None
-    column_species: str = "H"
+    column_species: str | None = None
     abundance: float | None = None
     distance: str | None = None
     brightness_unit: str | None = None
@@ -105,15 +114,21 @@ class PPVReader(SimulationReader):
             header = hdu.header
             unit = self._brightness(header, where)
             factor = self._factor(unit, where)
-            distance = (
-                stored_distance(header) if self.distance is None else parse_length(self.distance, what="distance")
-            )
+            log = DecisionLog()
+            log.add(f"{where}: unit", unit, "brightness_unit=" if self.brightness_unit else "BUNIT")
+            log.add("column_per_intensity", self.column_per_intensity, "column_per_intensity=")
+            reason = "column_species=" if self.column_species else "taken to count hydrogen nuclei; column_species="
+            log.add(f"{where}: species", self.column_species or "H", reason, announce=self.column_species is None)
+            options = IntakeOptions(distance=self.distance, log=log)
+            headers = [(where, header), (where, hdus[0].header)]
+            distance, distance_error = header_distance(headers, options)
             with logged_warnings(where):
-                options = {"spectral_unit": self.spectral_unit, "rest_frequency": self.rest_frequency}
-                cube = spectral_cube(hdu, unit, **options, where=where)
+                spectral = {"spectral_unit": self.spectral_unit, "rest_frequency": self.rest_frequency}
+                cube = spectral_cube(hdu, unit, **spectral, where=where)
                 moments = line_moments(cube, self._noise(cube, where), where=where)
             wcs = WCS(wcs_header(cube.wcs.celestial.to_header(), where=where))
         meta = {"object": str(header.get("OBJECT", "")), "files": Path(where).name, **beam_of(header)}
+        meta |= {"decisions": tuple(log)} | ({} if distance_error is None else {"distance_error": distance_error})
         return self._maps(moments, factor, wcs=wcs, distance=distance, meta=meta, where=where)
 
     def _maps(self, moments: LineMoments, factor: u.Quantity, *, where: str, **rest: Any) -> GasMaps:
@@ -121,7 +136,7 @@ class PPVReader(SimulationReader):
 
         def column(intensity: u.Quantity) -> u.Quantity:
             trace = (intensity * factor).to(u.cm**-2)
-            return hydrogen_column(trace, species=self.column_species, abundance=self.abundance)
+            return hydrogen_column(trace, species=self.column_species or "H", abundance=self.abundance)
 
         hydrogen = column(moments.intensity)
         check_plausible(hydrogen, where=where)
@@ -148,19 +163,13 @@ class PPVReader(SimulationReader):
     def _factor(self, unit: u.UnitBase, where: str) -> u.Quantity:
         """Return the column density per integrated intensity, which depends on the line and has no default."""
         intensity = unit * VELOCITY_UNIT
-        example = f'"2e20 cm-2 / ({unit} km/s)"'
+        example = f'"2e20 cm-2 / ({unit.to_string("fits")} km/s)"'
         if self.column_per_intensity is None:
             raise UnitsError(
                 f"{where}: a spectral cube contains integrated intensity, not column density; give the factor between "
                 f"them, for instance column_per_intensity={example}, column_species='H2'"
             )
-        factor = parse_quantity(self.column_per_intensity, "column_per_intensity", example)
-        if not (factor * intensity).unit.is_equivalent(u.cm**-2):
-            raise UnitsError(
-                f"{where}: column_per_intensity {self.column_per_intensity!r} times {intensity} is not a "
-                f"column density; expected something like {example}"
-            )
-        return factor
+        return column_factor(self.column_per_intensity, intensity, where=where)
 
     def _noise(self, cube: SpectralCube, where: str) -> np.ndarray:
         """Return the noise of each pixel, given by the user or measured."""

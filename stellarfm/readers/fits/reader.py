@@ -17,19 +17,16 @@ __all__ = ["FITSReader"]
 
 @dataclass(kw_only=True, eq=False)
 class FITSReader(SimulationReader):
-    """Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
+    r"""Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
 
     A cube of a simulation is read by `PPPReader`, a spectral cube by `PPVReader`, both with default options; use those
     readers, ``fits-ppp`` and ``fits-ppv``, to set their options.
 
     Parameters
     ----------
-    distance, column_unit : str, optional
-        Distance, and unit of the column density, in place of those in the header.
-    column_species : str
-        Species of the column density: ``"H"`` (nuclei), ``"H2"``, or another one with its `abundance`.
-    abundance : float, optional
-        N(X) / N(H2) of a species other than H and H2.
+    distance, column_unit, column_species, abundance, column_per_intensity, velocity_unit, dispersion_unit, \
+dispersion_is, mask_is, missing_value, verify_checksum : optional
+        Statements that complete or replace those of the header, as in `GasMaps.read`.
 
     Examples
     --------
@@ -40,8 +37,15 @@ class FITSReader(SimulationReader):
 
     distance: str | None = None
     column_unit: str | None = None
-    column_species: str = "H"
+    column_species: str | None = None
     abundance: float | None = None
+    column_per_intensity: str | None = None
+    velocity_unit: str | None = None
+    dispersion_unit: str | None = None
+    dispersion_is: str | None = None
+    mask_is: str | None = None
+    missing_value: float | None = None
+    verify_checksum: bool = True
 
     def can_read(self, path: Path) -> bool:
         """Return True if the file is FITS, gzipped or not, and its first image is not a cube."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +11,16 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from stellarfm.exceptions import MapError, ReaderError, UnitsError
-from stellarfm.maps.io.fits_image import wcs_header
-from stellarfm.maps.units import VELOCITY_UNIT, clean_unit, require_unit
-from stellarfm.readers.fits.cubes import is_sky_axis, long_axes
+from stellarfm.maps.io.celestial_wcs import is_sky_axis, wcs_header
+from stellarfm.maps.units import VELOCITY_UNIT, clean_unit, parse_quantity, require_unit
+from stellarfm.readers.fits.cubes import long_axes
 
 if TYPE_CHECKING:
     from spectral_cube import SpectralCube
 
-__all__ = ["channels_within", "parse_quantity", "spectral_cube"]
+__all__ = ["channels_within", "spectral_cube"]
 
 _VELOCITIES = ("VRAD", "VOPT", "VELO")
-
-
-def parse_quantity(text: str, what: str, example: str) -> u.Quantity:
-    """Parse a number with a unit, also with ``K km/s`` in brackets; raises `UnitsError`."""
-    try:
-        return u.Quantity(re.sub(r"km\s*/\s*s\b", "km s-1", text))
-    except (TypeError, ValueError) as error:
-        raise UnitsError(f"{what} {text!r} is not a number with a unit; expected something like {example}") from error
 
 
 def channels_within(text: str, axis: u.Quantity) -> np.ndarray:
@@ -112,6 +103,8 @@ def _import_spectral_cube(where: str) -> Any:
 def _cube_wcs(header: fits.Header, spectral_unit: str | None, where: str) -> WCS:
     """Return the WCS of two axes on the sky and a spectral axis with a unit."""
     clean = wcs_header(header, where=where)
+    for key in [key for key in clean if key.startswith("CTYPE") and str(clean[key]).startswith("FELO")]:
+        clean[key] = "VOPT"  # of AIPS: linear to 0.03 km/s over 100 km/s
     axis = _spectral_axis(clean, where)
     name, text = f"CUNIT{axis} of the spectral axis ({clean[f'CTYPE{axis}']})", spectral_unit
     text = text or str(clean.get(f"CUNIT{axis}", "")).strip()
