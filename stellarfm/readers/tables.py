@@ -172,7 +172,19 @@ def _read_table(path: Path) -> QTable:
     if form is None:
         raise ReaderError(f"{path}: not a known format of tables; expected one of {', '.join(_FORMATS)}")
     with _table_errors(path, form):
+        if form == "votable":
+            _check_no_streams(path)
         return _read_fits(path) if form == "fits" else QTable.read(path, format=form)
+
+
+def _check_no_streams(path: Path) -> None:
+    """Raise `ReaderError` if a VOTable refers to data elsewhere, which astropy would fetch."""
+    from astropy.utils.xml.iterparser import get_xml_iterator
+
+    with get_xml_iterator(str(path)) as events:
+        for start, tag, attributes, _ in events:
+            if start and tag.upper() == "STREAM" and any(name.lower() == "href" for name in attributes):
+                raise ReaderError(f"{path}: its STREAM refers to another file, which is not read; use inline data")
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,8 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     InputNotFoundError
         If there is no such file.
     ReaderError
-        If it is not a FITS file, or truncated, or one of the errors of astropy is raised inside the context.
+        If it is not a FITS file, is truncated or does not match its CHECKSUM or DATASUM, or if astropy raises one of
+        its errors inside the context.
     """
     if isinstance(source, fits.HDUList):
         name = source.filename() or "HDUList"
@@ -86,8 +89,25 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
     path = Path(source)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False) as hdus:
+    with logged_warnings(str(path)), _reader_errors(path), ExitStack() as stack:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            hdus = stack.enter_context(fits.open(path, memmap=False, checksum=True))
+            len(hdus)  # reads all of them
+        _check_sums(path, [str(warning.message) for warning in caught])
+        for warning in caught:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         yield hdus, str(path)
+
+
+def _check_sums(path: Path, messages: Sequence[str]) -> None:
+    """Raise `ReaderError` if astropy has found that CHECKSUM or DATASUM of an HDU does not match."""
+    for message in messages:
+        if re.match("(Checksum|Datasum) verification failed", message):
+            raise ReaderError(
+                f"{path}: {' '.join(message.split())} The file was damaged, or changed without updating CHECKSUM and "
+                "DATASUM; fetch it again or, if the change was intended, run fitscheck --write on it"
+            )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["blank_zeros", "logged_warnings"]
+__all__ = ["blank_infinities", "blank_zeros", "logged_warnings"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -36,6 +36,15 @@ def blank_zeros(values: np.ndarray, *, where: str, only: np.ndarray | None = Non
         return values
     logger.info("%s: %d pixels are exactly zero and taken as missing", where, zero.sum())
     return np.where(zero, np.nan, values)
+
+
+def blank_infinities(values: np.ndarray, *, where: str) -> np.ndarray:
+    """Replace infinities by NaN and log a warning with their number; parameters are those of `blank_zeros`."""
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return values
+    logger.warning("%s: %d pixels are infinite and taken as missing", where, infinite.sum())
+    return np.where(infinite, np.nan, values)
 
 
 @contextmanager
