@@ -19,7 +19,7 @@ from stellarfm.batch.project_snapshot import project_file
 from stellarfm.batch.settings import ProjectionSettings
 from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, StellarFMError
 from stellarfm.maps import MapSet
-from stellarfm.output import check_output
+from stellarfm.output import check_output, lock_output
 
 __all__ = ["project_snapshots"]
 
@@ -92,6 +92,25 @@ def project_snapshots(
     >>> project_snapshots(["output_00007"], output="maps.h5", settings=settings)  # doctest: +SKIP
     """
     settings = settings or ProjectionSettings()
+    with lock_output(output):
+        return _project(
+            paths, output, settings, executor, threads, progress, command, resume=resume, overwrite=overwrite
+        )
+
+
+def _project(
+    paths: Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    settings: ProjectionSettings,
+    executor: Executor | None,
+    threads: int | None,
+    progress: Callable[[Path], object] | None,
+    command: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> MapSet:
+    """Project the snapshots of `project_snapshots` whose output is locked."""
     snapshots, output = _existing(paths), check_output(output, overwrite=overwrite)
     parts = Parts(output, settings, resume=resume, overwrite=overwrite)
     targets = {path: parts.path_for(path) for path in snapshots}

@@ -13,11 +13,24 @@ from pathlib import Path
 __all__ = ["add_output_options", "existing_file", "log_to_stderr", "name_options", "option_names", "say"]
 
 
-def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True) -> None:
-    """Add ``--output``, ``--overwrite`` and ``--quiet``."""
+def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True, lock: bool = True) -> None:
+    """Add ``--output``, ``--overwrite`` and ``--quiet``.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Parser of the sub-command.
+    what : str
+        Help text of the output.
+    required : bool
+        Whether the output must be given.
+    lock : bool
+        Whether the output is locked while the command runs; False for a command that locks it itself.
+    """
     parser.add_argument("--output", "-o", type=Path, required=required, help=what)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no messages and no progress bar")
+    parser.set_defaults(locks_output=lock)
 
 
 def existing_file(path: str | Path) -> Path:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.output import new_file
+from stellarfm.output import new_file, run_directory
 from stellarfm.pretraining.recipe import Recipe
 
-__all__ = ["FREE", "begin", "checkpoint_to_continue", "last_checkpoint"]
+__all__ = ["FILES", "FREE", "begin", "checkpoint_to_continue", "last_checkpoint", "own_directory"]
 
 RECORD = "run.json"
+#: Patterns of all files of a run.
+FILES = (
+    RECORD,
+    "checkpoints/*.ckpt",
+    "encoder.safetensors",
+    "encoder.json",
+    "README.md",
+    "log.csv",
+    "probe.csv",
+    "probe.png",
+    "held_out.csv",
+    "predictions.csv",
+    "tensorboard/*",
+)
 #: Settings that may change when a run continues: they do not change what is learnt.
 FREE = frozenset(
     {
@@ -37,10 +51,19 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
+def own_directory(folder: Path, *, resume: bool, overwrite: bool) -> AbstractContextManager[Path]:
+    """Lock the folder of a run and create it unless resumed; a replaced run is kept until there is a checkpoint."""
+    return run_directory(
+        folder,
+        patterns=FILES,
+        usable=lambda path: last_checkpoint(path / "checkpoints") is not None,
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
 def begin(folder: Path, plugins: dict[str, str], recipe: Recipe) -> None:
-    """Make the folder of a new run, in place of an old one."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Write the record of a new run into its folder, which exists."""
     with new_file(folder / RECORD) as path:
         path.write_text(json.dumps(_description(plugins, recipe), indent=2) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.plugins import encoder_options, make_dataset, make_encoder, make_method, plugin_names
 from stellarfm.pretraining.recipe import Recipe
-from stellarfm.pretraining.run_directory import begin, checkpoint_to_continue
+from stellarfm.pretraining.run_directory import begin, checkpoint_to_continue, own_directory
 
 __all__ = ["pretrain"]
 
@@ -108,10 +109,11 @@ def pretrain(
             probe.check(module.exported)
         logger = tensorboard_logger(folder, checkpoint) if tensorboard else False
         trainer = _trainer(recipe, team, _callbacks(module, export, probe, progress=progress), logger)
-        if not resume and team.number == 0:
-            begin(folder, names, recipe)
-        with processes(team):
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        with own_directory(folder, resume=resume, overwrite=overwrite) if team.number == 0 else nullcontext():
+            if not resume and team.number == 0:
+                begin(folder, names, recipe)
+            with processes(team):
+                trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     return folder / "encoder.safetensors"
 
 
