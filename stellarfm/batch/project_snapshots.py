@@ -17,7 +17,7 @@ from pathlib import Path
 from stellarfm.batch.partial_results import Parts
 from stellarfm.batch.project_snapshot import project_file
 from stellarfm.batch.settings import ProjectionSettings
-from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, StellarFMError
+from stellarfm.exceptions import InputNotFoundError, OutputError, ReaderError, SnapshotError, StellarFMError
 from stellarfm.maps import MapSet
 from stellarfm.output import check_output, lock_output
 
@@ -118,7 +118,12 @@ def _project(
     advance = progress or (lambda path: None)
     for path in set(targets) - set(missing):
         advance(path)
-    failures = _work(missing, settings, executor, threads, advance)
+    try:
+        failures = _work(missing, settings, executor, threads, advance)
+    except OutputError:
+        if not any(part.exists() for part in targets.values()):
+            parts.remove()
+        raise
     if failures:
         raise _failure(failures, len(snapshots), parts)
     maps = _joined(targets, parts, settings, command)
@@ -153,6 +158,8 @@ def _work(
     for path, result in _results(missing, settings, executor, threads):
         try:
             result()
+        except OutputError:  # a full disk: the others would fail as well
+            raise
         except StellarFMError as error:
             failures[path] = error
             if len(missing) > 1:

@@ -111,7 +111,7 @@ def read_quantity(file: h5py.File, name: str, path: Path, *, expected: str) -> u
         raise ReaderError(f"{where} is {_shown(values)}; expected numbers, for instance in {expected}")
     unit = read_unit(file.attrs.get(f"{name}_unit"), where, expected)
     if not unit.is_equivalent(u.Unit(expected)):
-        raise UnitsError(f"{where} has unit {unit.to_string()!r}; expected {expected!r}")
+        raise UnitsError(f"{where} is in {unit.to_string()}; expected something like {expected}")
     return values.astype(float) * unit
 
 
