@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,36 @@ def test_full_disk_is_one_line_and_leaves_nothing(commands, tmp_path, name, larg
     assert list((tmp_path / "work-start-0-stopped").iterdir()) == []
     assert result["repeated"][0] == 0, result["repeated"][2]
     assert [path.name for path in (tmp_path / "work-start-0-repeated").iterdir()] == [output]
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A long command that is writing ``work/images``."""
+    (tmp_path / "work").mkdir()
+    options = ["--count", "100000", "--size", "16", "--points", "500", "--threshold", "0", "--workers", "1", "--quiet"]
+    command = [sys.executable, "-m", "stellarfm", "fractals", *options, "--output", str(tmp_path / "work" / "images")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "work").glob(".partial-*/new/000003.png")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_a_command_and_leave_nothing(running, tmp_path, number, status):
+    running.send_signal(number)
+    assert running.wait(60) == status
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_second_command_with_the_same_output_ends_at_once(running, commands, tmp_path, capsys):
+    images = commands["images"][0]
+    for options in ([], ["--overwrite"]):
+        assert main([*images, *options, "--output", str(tmp_path / "work" / "images")]) == 1
+        assert f"is being written by another process (process {running.pid} on " in capsys.readouterr().err
+    assert running.poll() is None
