@@ -11,10 +11,24 @@ from typing import Any
 from stellarfm.exceptions import InputNotFoundError, ModelError
 from stellarfm.provenance import file_sha256
 
-__all__ = ["BUNDLED", "CARD", "CONFIG", "REFERENCE", "WEIGHTS", "config_text", "read_config", "text_sha256"]
+__all__ = [
+    "BUNDLED",
+    "CARD",
+    "CONFIG",
+    "REFERENCE",
+    "SUMS",
+    "WEIGHTS",
+    "config_text",
+    "read_config",
+    "sums_text",
+    "text_sha256",
+]
 
 #: File names.
 CONFIG, WEIGHTS, REFERENCE, CARD = "config.json", "encoder.safetensors", "reference.fits", "README.md"
+
+#: Hash of config.json, in the format of ``sha256sum``; config.json has those of the other files.
+SUMS = "SHA256SUMS"
 
 SCHEMA, SCHEMA_VERSION = "stellarfm-model", 1
 
@@ -52,8 +66,25 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path} is missing; {directory} is not a complete model; fit or copy it again")
     config = _parsed(path)
+    _check_config(path)
     _check_files(directory, config["files"])
     return config
+
+
+def sums_text(sha256: str) -> str:
+    """Return the text of SHA256SUMS for the sha256 of config.json."""
+    return f"{sha256}  {CONFIG}\n"
+
+
+def _check_config(path: Path) -> None:
+    """Raise `ModelError` if SHA256SUMS is missing or config.json does not have its hash."""
+    sums = path.with_name(SUMS)
+    if not sums.is_file():
+        raise ModelError(f"{sums} is missing; the model is incomplete; fit or copy it again")
+    if sums.read_bytes().decode(errors="replace").split() != [file_sha256(path), CONFIG]:
+        raise ModelError(
+            f"{path} was altered or damaged: its sha256 is not the one in {SUMS}; fit or copy the model again"
+        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from stellarfm.inference.model_directory import (
     CARD,
     CONFIG,
     REFERENCE,
+    SUMS,
     WEIGHTS,
     config_text,
     read_config,
+    sums_text,
     text_sha256,
 )
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
@@ -105,6 +107,7 @@ def write_model(parts: ModelParts, directory: str | os.PathLike, *, overwrite: b
         _write_reference(parts, folder / REFERENCE)
         text = config_text(model_config(parts, {name: file_sha256(folder / name) for name in (WEIGHTS, REFERENCE)}))
         (folder / CONFIG).write_text(text)
+        (folder / SUMS).write_text(sums_text(text_sha256(text)))
         (folder / CARD).write_text(short_card(parts))
     return text_sha256(text)
 

@@ -11,6 +11,7 @@ from stellarfm.encoders.weights import save_weights
 from stellarfm.exceptions import InputNotFoundError, MapError, ModelError, OutputExistsError, UnknownPluginError
 from stellarfm.inference import MassFlag, MassRegressor, Readout, StarConformal, StellarModel
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.model_directory import SUMS, sums_text, text_sha256
 from stellarfm.maps import MapScaler, MapSet
 
 
@@ -220,12 +221,18 @@ def test_each_part_of_a_readout_is_a_block(cloud, tiny_encoder):
     assert sum(model.head.regressor.blocks) == model.head.reference.features.shape[1]
 
 
+def rewrite_config(folder, text):
+    """Write config.json and its hash."""
+    (folder / "config.json").write_text(text)
+    (folder / SUMS).write_text(sums_text(text_sha256(text)))
+
+
 def test_a_model_from_before_there_were_zooms(fitted_model, cloud, tmp_path):
     fitted_model.save(tmp_path / "model")
     path = tmp_path / "model" / "config.json"
     config = json.loads(path.read_text())
     del config["readout"]["zooms"]
-    path.write_text(json.dumps(config))
+    rewrite_config(tmp_path / "model", json.dumps(config))
     loaded = StellarModel.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.features(cloud()), fitted_model.features(cloud()))
     np.testing.assert_array_equal(loaded.estimate(cloud())["mass"], fitted_model.estimate(cloud())["mass"])
@@ -288,7 +295,9 @@ def test_random_weights_leave_the_global_state_alone(tiny_encoder):
 
 def test_the_directory_holds_what_the_design_says(model_directory):
     assert sorted(path.name for path in model_directory.iterdir()) == [
+        ".stellarfm.json",
         "README.md",
+        "SHA256SUMS",
         "config.json",
         "encoder.safetensors",
         "reference.fits",
@@ -329,7 +338,7 @@ def test_altered_files_are_refused(model_directory, tmp_path, name):
         StellarModel.load(copy)
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits", "config.json"])
+@pytest.mark.parametrize("name", ["encoder.safetensors", "reference.fits", "config.json", "SHA256SUMS"])
 def test_missing_files_are_named(model_directory, tmp_path, name):
     copy = copy_of(model_directory, tmp_path)
     (copy / name).unlink()
@@ -354,8 +363,20 @@ def test_configurations_that_cannot_be_used(model_directory, tmp_path, edit, mat
     copy = copy_of(model_directory, tmp_path)
     config = json.loads((copy / "config.json").read_text())
     edit(config)
-    (copy / "config.json").write_text(json.dumps(config))
+    rewrite_config(copy, json.dumps(config))
     with pytest.raises(ModelError, match=match):
+        StellarModel.load(copy)
+
+
+def test_an_altered_configuration_is_refused(model_directory, tmp_path):
+    """Without one of its keys, masses would silently differ."""
+    copy = copy_of(model_directory, tmp_path)
+    config = json.loads((copy / "config.json").read_text())
+    del config["readout"]["zooms"]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ModelError, match=r"config\.json was altered or damaged: its sha256 is not the one in SHA256SUMS"
+    ):
         StellarModel.load(copy)
 
 
