@@ -104,14 +104,14 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
 def _check_sums(path: Path, hdus: fits.HDUList, messages: Sequence[str]) -> None:
     """Raise `ReaderError` if CHECKSUM or DATASUM do not match, according to the warnings of astropy.
 
-    In files of a single map it is only a warning: many programs leave the sums behind when they edit a header, copy an
-    extension or mask pixels, and published maps are among them.
+    It is only a warning where only CHECKSUM does not match, and in files of a single map: many programs leave the sums
+    behind when they edit a header, copy an extension or mask pixels, and published maps are among them.
     """
     field = {"COLUMN", "VELOCITY", "DISPERSION"} <= {hdu.name for hdu in hdus}
     for message in [" ".join(message.split()) for message in messages]:
         if re.match("(Checksum|Datasum) verification failed", message):
             text = f"{path}: {message} The file was damaged, or changed without updating CHECKSUM and DATASUM; "
-            if field:
+            if field and message.startswith("Datasum"):
                 raise ReaderError(f"{text}fetch it again or, if the change was intended, run fitscheck --write on it")
             logger.warning("%scompare it with its source", text)
 
