@@ -24,6 +24,7 @@ __all__ = [
     "InputNotFoundError",
     "MapError",
     "ModelError",
+    "OutputError",
     "OutputExistsError",
     "PluginError",
     "PluginTypeError",
@@ -46,6 +47,10 @@ class InputNotFoundError(StellarFMError, FileNotFoundError):
 
 class OutputExistsError(StellarFMError, FileExistsError):
     """An output path exists and may not be overwritten."""
+
+
+class OutputError(StellarFMError, OSError):
+    """An output that cannot be written: the disk is full, or a directory may not be written to."""
 
 
 class MapError(StellarFMError, ValueError):

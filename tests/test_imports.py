@@ -25,7 +25,7 @@ HEAVY = {
 }
 
 #: Wing -> the other wings, or single modules of them, that it may import, at the top or inside a function.
-BASE = {"exceptions", "output", "parallel", "provenance", "contracts", "registry", "plugin_check"}
+BASE = {"exceptions", "hdf5", "output", "parallel", "provenance", "contracts", "registry", "plugin_check"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "testing": BASE | {"maps", "simulations"},

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 from stellarfm.batch.settings import ProjectionSettings
 from stellarfm.exceptions import OutputExistsError, SnapshotError
-from stellarfm.output import new_file
+from stellarfm.output import check_output, new_directory, remove_directory
 
 __all__ = ["Parts"]
+
+#: Files in the directory: settings, one map set per snapshot, leftovers of workers that were killed.
+PATTERNS = ("settings.json", "*-" + 16 * "?" + ".h5", "*.partial-*")
 
 
 class Parts:
@@ -31,7 +33,8 @@ class Parts:
     Raises
     ------
     OutputExistsError
-        If there is an unfinished run, and neither `resume` nor `overwrite` is True.
+        If there is an unfinished run, and neither `resume` nor `overwrite` is True, or if the directory contains other
+        files.
     SnapshotError
         If the existing parts have other settings.
     """
@@ -45,13 +48,12 @@ class Parts:
                     f"{self.folder} contains an unfinished run; continue it with resume=True "
                     "or replace it with overwrite=True"
                 )
-            shutil.rmtree(self.folder)
+            remove_directory(check_output(self.folder, overwrite=True))
         if self.folder.exists():
             self._check(now)
         else:
-            self.folder.mkdir(parents=True)
-            with new_file(self.folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(now, indent=1))
+            with new_directory(self.folder, patterns=PATTERNS) as folder:
+                (folder / "settings.json").write_text(json.dumps(now, indent=1))
 
     def _check(self, now: dict) -> None:
         """Raise an error if the existing parts have other settings."""
@@ -78,4 +80,4 @@ class Parts:
 
     def remove(self) -> None:
         """Delete the directory."""
-        shutil.rmtree(self.folder)
+        remove_directory(self.folder)

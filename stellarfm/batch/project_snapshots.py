@@ -17,9 +17,9 @@ from pathlib import Path
 from stellarfm.batch.partial_results import Parts
 from stellarfm.batch.project_snapshot import project_file
 from stellarfm.batch.settings import ProjectionSettings
-from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, StellarFMError
+from stellarfm.exceptions import InputNotFoundError, OutputError, ReaderError, SnapshotError, StellarFMError
 from stellarfm.maps import MapSet
-from stellarfm.output import check_output
+from stellarfm.output import check_output, lock_output
 
 __all__ = ["project_snapshots"]
 
@@ -92,6 +92,25 @@ def project_snapshots(
     >>> project_snapshots(["output_00007"], output="maps.h5", settings=settings)  # doctest: +SKIP
     """
     settings = settings or ProjectionSettings()
+    with lock_output(output):
+        return _project(
+            paths, output, settings, executor, threads, progress, command, resume=resume, overwrite=overwrite
+        )
+
+
+def _project(
+    paths: Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    settings: ProjectionSettings,
+    executor: Executor | None,
+    threads: int | None,
+    progress: Callable[[Path], object] | None,
+    command: str,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> MapSet:
+    """Project the snapshots of `project_snapshots` whose output is locked."""
     snapshots, output = _existing(paths), check_output(output, overwrite=overwrite)
     parts = Parts(output, settings, resume=resume, overwrite=overwrite)
     targets = {path: parts.path_for(path) for path in snapshots}
@@ -99,7 +118,12 @@ def project_snapshots(
     advance = progress or (lambda path: None)
     for path in set(targets) - set(missing):
         advance(path)
-    failures = _work(missing, settings, executor, threads, advance)
+    try:
+        failures = _work(missing, settings, executor, threads, advance)
+    except OutputError:
+        if not any(part.exists() for part in targets.values()):
+            parts.remove()
+        raise
     if failures:
         raise _failure(failures, len(snapshots), parts)
     maps = _joined(targets, parts, settings, command)
@@ -134,6 +158,8 @@ def _work(
     for path, result in _results(missing, settings, executor, threads):
         try:
             result()
+        except OutputError:  # a full disk: the others would fail as well
+            raise
         except StellarFMError as error:
             failures[path] = error
             if len(missing) > 1:

@@ -33,11 +33,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--preset", choices=PRESETS, dest="model", help="the bundled model of a published method")
 
 
-def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True) -> None:
-    """Add ``--output``, ``--overwrite`` and ``--quiet``."""
+def add_output_options(parser: argparse.ArgumentParser, *, what: str, required: bool = True, lock: bool = True) -> None:
+    """Add ``--output``, ``--overwrite`` and ``--quiet``.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Parser of the sub-command.
+    what : str
+        Help text of the output.
+    required : bool
+        Whether the output must be given.
+    lock : bool
+        Whether the output is locked while the command runs; False for a command that locks it itself.
+    """
     parser.add_argument("--output", "-o", type=Path, required=required, help=what)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no messages and no progress bar")
+    parser.set_defaults(locks_output=lock)
 
 
 def required_output(args: argparse.Namespace) -> Path:

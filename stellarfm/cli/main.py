@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from typing import NoReturn
 
 from stellarfm import __version__, registry
 from stellarfm.cli.common import log_to_stderr, name_options
@@ -47,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0; 1, with one line on stderr, if the input is at fault; 130 if interrupted.
+        Exit code: 0; 1, with one line on stderr, if the input is at fault; 130 if interrupted. SIGTERM exits with 143
+        after unfinished outputs were removed.
     """
     try:
         args = build_parser().parse_args(argv)
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = getattr(args, "option_names", {})
     args.command_line = list(sys.argv[1:] if argv is None else argv)
     try:
-        with log_to_stderr(quiet=getattr(args, "quiet", False), options=options):
+        with _exit_at_sigterm(), log_to_stderr(quiet=getattr(args, "quiet", False), options=options), _locked(args):
             args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the pipe (``| head``) has ended: let the interpreter flush into nothing
@@ -69,6 +74,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stellarfm: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _exit_at_sigterm() -> Iterator[None]:
+    """Convert SIGTERM to `SystemExit`, so that unfinished outputs are removed."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _locked(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Return the lock of the output of a command, so that a second process is refused before it has worked for long."""
+    if not getattr(args, "locks_output", False) or args.output is None:
+        return nullcontext()
+    from stellarfm.output import lock_output
+
+    return lock_output(args.output)
 
 
 def _report(error: Exception, options: Mapping[str, str]) -> int:

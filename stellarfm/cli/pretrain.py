@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--utilisation", type=float, default=0.4, help="fraction of peak performance (default: 0.4)")
     what = "directory for the encoder, its record, the log and the checkpoints"
-    add_output_options(p, what=what, required=False)
+    add_output_options(p, what=what, required=False, lock=False)
     p.set_defaults(run=run, usage_error=p.error)
 
 

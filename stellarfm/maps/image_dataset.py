@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stellarfm.contracts import PretrainingDataset
-from stellarfm.exceptions import InputNotFoundError, MapError
+from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError
 
 __all__ = ["ImageDataset"]
 
@@ -128,10 +128,10 @@ def _image_files(path: Path) -> Iterator[Path]:
 
 def _read_header(path: Path) -> tuple[int, tuple[float, float]]:
     """Return number of images and limits of an HDF5 file."""
-    import h5py
+    from stellarfm.hdf5 import open_hdf5
 
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             schema = file.attrs.get("schema"), file.attrs.get("schema_version")
             if schema != (SCHEMA, SCHEMA_VERSION):
                 raise MapError(
@@ -140,17 +140,19 @@ def _read_header(path: Path) -> tuple[int, tuple[float, float]]:
                 )
             low, high = file.attrs["limits"]
             return len(file["images"]), (float(low), float(high))
+    except ReaderError:
+        raise
     except (OSError, KeyError) as error:
         raise MapError(f"{path}: cannot be read ({error}); expected a file written by stellarfm fractals") from error
 
 
 def _read_hdf5(path: Path, number: int, limits: tuple[float, float]) -> np.ndarray:
     """Return one image of an HDF5 file; it is opened for each image, because processes cannot share open files."""
-    import h5py
+    from stellarfm.hdf5 import open_hdf5
 
     low, high = limits
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             pixels = file["images"][number].astype(np.float32)
     except (OSError, KeyError) as error:
         raise MapError(f"{path}: image {number} cannot be read ({error}); write the file again") from error

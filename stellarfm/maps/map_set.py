@@ -124,8 +124,12 @@ class MapSet:
         return stars
 
     def _check_values(self) -> None:
-        if not self.pixel_scale > 0:
+        if not (self.pixel_scale.isscalar and 0 < self.pixel_scale.value < np.inf):
             raise MapError(f"pixel_scale is {self.pixel_scale}; expected a positive length")
+        if not self.depth.isscalar or self.depth.value <= 0 or np.isinf(self.depth.value):
+            raise MapError(f"depth is {self.depth}; expected a positive length, or NaN if unknown")
+        if not 0 < self.mass_per_hydrogen < np.inf:
+            raise MapError(f"mass_per_hydrogen is {self.mass_per_hydrogen}; expected hydrogen masses > 0")
         if self.label_kind not in LABEL_KINDS:
             raise MapError(f"label_kind is {self.label_kind!r}; expected 'sink', 'star' or None")
         if np.any(self.velocity_dispersion.value < 0):

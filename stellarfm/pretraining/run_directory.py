@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from stellarfm.exceptions import PretrainingError
-from stellarfm.output import new_file
+from stellarfm.output import new_file, run_directory
 from stellarfm.pretraining.recipe import PLUGINS, Recipe
 
-__all__ = ["RESUMABLE_SETTINGS", "initial_weights", "latest_checkpoint", "resume_checkpoint", "start_run"]
+__all__ = [
+    "FILES",
+    "RESUMABLE_SETTINGS",
+    "initial_weights",
+    "latest_checkpoint",
+    "own_directory",
+    "resume_checkpoint",
+    "start_run",
+]
 
 RECORD = "run.json"
+#: Patterns of all files of a run.
+FILES = (
+    RECORD,
+    "checkpoints/*.ckpt",
+    "encoder.safetensors",
+    "encoder.json",
+    "README.md",
+    "log.csv",
+    "probe.csv",
+    "probe.png",
+    "held_out.csv",
+    "predictions.csv",
+    "tensorboard/*",
+)
 #: Settings that may change when a run is resumed, because they do not affect what is learned.
 RESUMABLE_SETTINGS = frozenset(
     {
@@ -38,10 +60,19 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
+def own_directory(folder: Path, *, resume: bool, overwrite: bool) -> AbstractContextManager[Path]:
+    """Lock the folder of a run and create it unless resumed; a replaced run is kept until there is a checkpoint."""
+    return run_directory(
+        folder,
+        patterns=FILES,
+        usable=lambda path: latest_checkpoint(path / "checkpoints") is not None,
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
 def start_run(folder: Path, recipe: Recipe, *, init: str | os.PathLike | None = None) -> None:
-    """Create the folder of a new run and write its record; an existing folder is removed."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Write the record of a new run into its folder, which exists."""
     record = {**_description(recipe), "init": None if init is None else os.path.abspath(init)}  # noqa: PTH100
     with new_file(folder / RECORD) as path:
         path.write_text(json.dumps(record, indent=2) + "\n")

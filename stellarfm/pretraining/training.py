@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from stellarfm.pretraining.distributed.process import run_settings, spawned_proc
 from stellarfm.pretraining.export import Export
 from stellarfm.pretraining.lightning_module import PretrainingModule
 from stellarfm.pretraining.recipe import Recipe, make_dataset, make_encoder, make_method
-from stellarfm.pretraining.run_directory import initial_weights, resume_checkpoint, start_run
+from stellarfm.pretraining.run_directory import initial_weights, own_directory, resume_checkpoint, start_run
 
 __all__ = ["pretrain"]
 
@@ -111,7 +112,7 @@ def pretrain(
     >>> with TemporaryDirectory() as folder:
     ...     path = pretrain(encoder="dinov2-vit-nano8", dataset="ifs", recipe=recipe, output=Path(folder) / "run")
     ...     sorted(entry.name for entry in path.parent.iterdir())
-    ['README.md', 'checkpoints', 'encoder.json', 'encoder.safetensors', 'log.csv', 'run.json']
+    ['.stellarfm.json', 'README.md', 'checkpoints', 'encoder.json', 'encoder.safetensors', 'log.csv', 'run.json']
     """
     recipe = (recipe or Recipe()).with_plugins(encoder=encoder, dataset=dataset, method=method)
     folder, processes = Path(output), Devices.from_environment(devices)
@@ -137,10 +138,11 @@ def pretrain(
         stop = GracefulStop(max_hours=recipe.max_hours)
         callbacks = [stop, *_callbacks(module, export, probe, progress=progress)]
         trainer = _trainer(recipe, processes, callbacks, logger)
-        if not resume and processes.rank == 0:
-            start_run(folder, recipe, init=weights)
-        with spawned_processes(processes) as received:
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        with own_directory(folder, resume=resume, overwrite=overwrite) if processes.rank == 0 else nullcontext():
+            if not resume and processes.rank == 0:
+                start_run(folder, recipe, init=weights)
+            with spawned_processes(processes) as received:
+                trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     reason = next(iter(received), stop.received)
     if reason is not None and export.exported_steps() != recipe.steps:
         raise KeyboardInterrupt if reason == signal.SIGINT else SystemExit(128 + reason)

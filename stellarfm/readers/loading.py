@@ -15,6 +15,7 @@ from astropy.table import QTable
 
 from stellarfm import registry
 from stellarfm.exceptions import DuplicatePluginError, InputNotFoundError, PluginTypeError, ReaderError
+from stellarfm.hdf5 import check_self_contained
 from stellarfm.maps import GasMaps, MapSet
 from stellarfm.maps.io.plane_selection import split_name
 from stellarfm.readers.simulation_outputs import HDF5_SIGNATURE
@@ -193,6 +194,7 @@ def find_reader(path: str | os.PathLike) -> str:
     path = Path(path)
     if not path.exists():
         raise InputNotFoundError(f"{path}: no such file; check the path")
+    check_self_contained(path)
     names = registry.names("readers")
     core = [name for name in names if _is_core(name)]
     answers: dict[str, bool | None] = {}
@@ -253,6 +255,7 @@ def _read(
     """Read `path`; options that the reader lacks are an error, except those in `where_known`, which are dropped."""
     if not path.exists():
         raise InputNotFoundError(f"{path}: no such file; check the path")
+    check_self_contained(path)
     name = reader or find_reader(path)
     known = registry.options(registry.get("readers", name))
     chosen = _convert_options(options, known, f"{path}: reader {name!r}")

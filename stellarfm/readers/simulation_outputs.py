@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 from astropy import units as u
 
 from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import InputNotFoundError, ReaderError, SnapshotError, UnitsError
+from stellarfm.hdf5 import open_hdf5
 from stellarfm.maps.units import MASS_PER_HYDROGEN
 from stellarfm.readers.common.cgs import KMS
 from stellarfm.readers.common.options import OutputOptions, parse_cgs
@@ -174,7 +174,7 @@ def detect_format(path: Path) -> str | None:
 
 def _is_known_hdf5(path: Path) -> bool:
     """Return True for FLASH, Athena++, Chombo, GAMER and SWIFT, recognized by entries that only they write."""
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         names, attributes = set(file), set(file.attrs)
         if "schema" in attributes:
             return False

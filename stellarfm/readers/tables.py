@@ -187,6 +187,8 @@ def _read_table(path: Path) -> QTable:
     with _table_errors(path, form):
         if form == "ds9":
             return _read_regions(path)
+        if form == "votable":
+            _check_no_streams(path)
         return _read_fits(path) if form == "fits" else _lenient(path, form)
 
 
@@ -241,6 +243,16 @@ def _read_regions(path: Path) -> QTable:
     if any(names):
         table["name"] = names
     return table
+
+
+def _check_no_streams(path: Path) -> None:
+    """Raise `ReaderError` if a VOTable refers to data elsewhere, which astropy would fetch."""
+    from astropy.utils.xml.iterparser import get_xml_iterator
+
+    with get_xml_iterator(str(path)) as events:
+        for start, tag, attributes, _ in events:
+            if start and tag.upper() == "STREAM" and any(name.lower() == "href" for name in attributes):
+                raise ReaderError(f"{path}: its STREAM refers to another file, which is not read; use inline data")
 
 
 @contextmanager

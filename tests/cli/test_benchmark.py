@@ -17,6 +17,7 @@ def test_benchmark_writes_tables_and_figures(files, model_directory, tmp_path, c
     output = tmp_path / "scores"
     assert main(["benchmark", *files, "--model", str(model_directory), "--output", str(output)]) == 0
     assert {path.name for path in output.iterdir()} == {
+        ".stellarfm.json",
         "scores.md",
         "scores.ecsv",
         "differences.ecsv",

@@ -36,7 +36,8 @@ def test_demo_prints_masses_beside_the_truth_and_writes_all(small_field, model_d
     assert [line.split()[0] for line in lines[1:4]] == ["3", "2", "1"]
     assert [line.split()[1] for line in lines[1:4]] == ["6.00", "1.00", "0.20"]
     assert "of 3 true masses inside" in lines[-1]
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"masses.fits", "segments.fits", "overview.png"}
+    made = {".stellarfm.json", "masses.fits", "segments.fits", "overview.png"}
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == made
     masses = QTable.read(tmp_path / "demo" / "masses.fits", hdu="MASSES")
     assert list(masses["star"]) == [1, 2, 3]
     assert fits.getheader(tmp_path / "demo" / "masses.fits", "MASSES")["INPUT1"] == "small.fits"
@@ -45,7 +46,7 @@ def test_demo_prints_masses_beside_the_truth_and_writes_all(small_field, model_d
 def test_without_matplotlib_all_but_the_figure_is_written(small_field, model_directory, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(stellarfm.plotting, "find_spec", lambda name: None)
     assert demo(model_directory, tmp_path / "demo") == 0
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"masses.fits", "segments.fits"}
+    assert {path.name for path in (tmp_path / "demo").glob("[!.]*")} == {"masses.fits", "segments.fits"}
     assert "stellarfm[plots]" in capsys.readouterr().err
 
 

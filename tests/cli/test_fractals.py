@@ -20,7 +20,7 @@ def fractals(*options):
 def test_png_directory(tmp_path, capsys):
     assert fractals("--count", 3, "--seed", 5, "--output", tmp_path / "images") == 0
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert names == ["000000.png", "000001.png", "000002.png", "dataset.json", "genomes.jsonl"]
+    assert names == [".stellarfm.json", "000000.png", "000001.png", "000002.png", "dataset.json", "genomes.jsonl"]
     dataset = FlameDataset(size=16, seed=5)
     with Image.open(tmp_path / "images" / "000002.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture).transpose(2, 0, 1), np.rint(dataset.image(2) * 255))
@@ -46,7 +46,7 @@ def test_hdf5_file(tmp_path):
 def test_shards_of_bounded_size(tmp_path):
     assert fractals("--count", 5, "--shard-size", 2, "--output", tmp_path / "shards") == 0
     names = sorted(path.name for path in (tmp_path / "shards").iterdir())
-    assert names == ["00000.h5", "00001.h5", "00002.h5", "dataset.json"]
+    assert names == [".stellarfm.json", "00000.h5", "00001.h5", "00002.h5", "dataset.json"]
     dataset, found = FlameDataset(size=16), []
     for name in names[:-1]:
         with h5py.File(tmp_path / "shards" / name) as file:

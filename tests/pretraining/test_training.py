@@ -44,7 +44,7 @@ def undisturbed(tmp_path, recipe):
 
 def test_a_run_leaves_what_it_promises(undisturbed, recipe):
     folder = undisturbed.parent
-    made = {"encoder.safetensors", "encoder.json", "README.md", "log.csv", "run.json", "checkpoints"}
+    made = {".stellarfm.json", "encoder.safetensors", "encoder.json", "README.md", "log.csv", "run.json", "checkpoints"}
     assert {path.name for path in folder.iterdir()} == made
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000006.ckpt"]
     record = json.loads((folder / "encoder.json").read_text())
@@ -321,3 +321,23 @@ def test_options_that_do_not_fit_leave_nothing(tmp_path, recipe):
     with pytest.raises(PretrainingError, match="crops of 20 pixels"):
         run(tmp_path / "run", recipe.replace(method={"global_size": 20}))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_run_that_fails_at_once_leaves_the_old_one(undisturbed, recipe, monkeypatch):
+    before = undisturbed.read_bytes()
+
+    def fail(*args, **options):
+        raise PretrainingError("at once")
+
+    monkeypatch.setattr("stellarfm.pretraining.training.Trainer.fit", fail)
+    with pytest.raises(PretrainingError, match="at once"):
+        run(undisturbed.parent, recipe, overwrite=True)
+    assert undisturbed.read_bytes() == before
+    assert not list(undisturbed.parent.parent.glob(".*"))
+
+
+def test_a_run_with_files_of_the_user_is_not_replaced(undisturbed, recipe):
+    (undisturbed.parent / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"stellarfm did not write .notes.txt"):
+        run(undisturbed.parent, recipe, overwrite=True)
+    assert (undisturbed.parent / "notes.txt").read_text() == "mine"

@@ -194,7 +194,7 @@ def test_a_model_survives_the_disk(model_folder, tmp_path, survey_folder):
     model.save(tmp_path / "again")
     assert np.array_equal(GalaxyModel.load(tmp_path / "again").concentrations(survey), expected)
     names = sorted(path.name for path in model_folder.iterdir())
-    assert names == ["README.md", "config.json", "encoder.safetensors", "head.safetensors"]
+    assert names == [".stellarfm.json", "README.md", "config.json", "encoder.safetensors", "head.safetensors"]
 
 
 @pytest.mark.parametrize("ending", ["fits", "ecsv", "csv", "parquet", "vot"])

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from stellarfm.fractals.export.image_encoding import GZIP_LEVEL
+from stellarfm.hdf5 import create_hdf5
 from stellarfm.output import new_directory, new_file
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _image_file(
     path: Path, first: int, count: int, attributes: dict[str, Any]
 ) -> Iterator[Callable[[EncodedImage], None]]:
     """Open a writer of a file for images from `first` on; datasets are created when the first image is written."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as (file, check):
         file.attrs.update({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "first": first, **attributes})
 
         def write(encoded: EncodedImage) -> None:
@@ -77,5 +78,6 @@ def _image_file(
             file["images"].id.write_direct_chunk((place, 0, 0, 0), encoded.payload)
             if encoded.genome is not None:
                 file.require_dataset("genomes", (count,), h5py.string_dtype())[place] = encoded.genome
+            check()
 
         yield write

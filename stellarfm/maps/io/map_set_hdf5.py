@@ -13,17 +13,20 @@ import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, UnitsError
+from stellarfm.hdf5 import create_hdf5, open_hdf5
 from stellarfm.maps.io.hdf5_tables import (
+    check_dataset,
     check_schema,
     has_schema,
     hdf5_errors,
+    read_number,
     read_quantity,
     read_table,
     read_text,
     read_unit,
     write_table,
 )
-from stellarfm.maps.io.missing_data import blank_zeros
+from stellarfm.maps.io.missing_data import blank_infinities, blank_zeros
 from stellarfm.maps.units import COLUMN_UNIT, MASS_PER_HYDROGEN, VELOCITY_UNIT, check_plausible
 from stellarfm.output import new_file
 
@@ -64,7 +67,7 @@ def read_columns(path: str | os.PathLike) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    with hdf5_errors(path), h5py.File(path) as file:
+    with hdf5_errors(path), open_hdf5(path) as file:
         check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
         for name in (*_DATASETS, "stars"):
             if name not in file:
@@ -74,18 +77,36 @@ def read_columns(path: str | os.PathLike) -> dict[str, Any]:
 
 def _columns(file: h5py.File, path: Path) -> dict[str, Any]:
     names = [*_DATASETS, *(name for name in _OPTIONAL if name in file)]
+    for name in names:
+        check_dataset(file.get(name), f"{path}: dataset {name!r}", kinds="f", ndim=(3,))
+    shapes = {name: file[name].shape for name in names}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise MapError(f"{path}: windows of shapes {found}; expected one shape (N, ny, nx)")
+    stars = read_table(file["stars"], path)
+    if len(stars) != len(file["velocity"]):
+        raise MapError(
+            f"{path}: {len(file['velocity'])} windows but {len(stars)} rows of stars; expected one per window"
+        )
     maps = {name: _read_maps(file[name], name, path) for name in names}
     check_plausible(maps["column_density"], where=f"{path}: dataset 'column_density'")
     return {
         **maps,
-        "stars": read_table(file["stars"], path),
-        "pixel_scale": read_quantity(file, "pixel_scale", path, expected="pc"),
-        "depth": read_quantity(file, "depth", path, expected="pc"),
-        "mass_per_hydrogen": float(file.attrs.get("mass_per_hydrogen", MASS_PER_HYDROGEN)),
+        "stars": stars,
+        "pixel_scale": _read_length(file, "pixel_scale", path),
+        "depth": _read_length(file, "depth", path),
+        "mass_per_hydrogen": read_number(file, "mass_per_hydrogen", path, default=MASS_PER_HYDROGEN),
         "label_kind": read_text(file, "label_kind") or None,
         "simulation": read_text(file, "simulation"),
         "provenance": read_text(file, "provenance"),
     }
+
+
+def _read_length(file: h5py.File, name: str, path: Path) -> u.Quantity:
+    length = read_quantity(file, name, path, expected="pc")
+    if length.size != 1:
+        raise ReaderError(f"{path}: attribute {name!r} has {length.size} values; expected one")
+    return length.reshape(())
 
 
 def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
@@ -94,13 +115,8 @@ def _read_maps(dataset: h5py.Dataset, name: str, path: Path) -> u.Quantity:
     stored_unit = read_unit(dataset.attrs.get("unit"), where, spelling)
     if not stored_unit.is_equivalent(unit):
         raise UnitsError(f"{where} has unit {dataset.attrs['unit']!r}; expected {spelling!r}")
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f":
-        raise MapError(f"{where} is not an array of floating-point numbers; expected shape (N, ny, nx)")
-    stored = dataset[()]
-    if (infinite := np.isinf(stored)).any():
-        logger.info("%s: %d pixels are infinite and taken as missing", where, infinite.sum())
-        stored = np.where(infinite, np.nan, stored)
-    values = blank_zeros(stored, where=where) if zero_is_missing else stored
+    values = blank_infinities(dataset[()], where=where)
+    values = blank_zeros(values, where=where) if zero_is_missing else values
     return u.Quantity(values, stored_unit, copy=False).to(unit, copy=False)
 
 
@@ -116,7 +132,7 @@ def write_columns(path: str | os.PathLike, columns: Mapping[str, Any], *, overwr
     overwrite : bool
         Replace an existing file; otherwise it is an `OutputExistsError`.
     """
-    with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path, overwrite=overwrite) as temporary, create_hdf5(temporary) as (file, _):
         file.attrs.update(_attributes(columns))
         for name, (_, spelling, _) in (_DATASETS | _OPTIONAL).items():
             if (maps := columns[name]) is not None:
@@ -145,5 +161,9 @@ def _attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
 def _write_maps(file: h5py.File, name: str, values: np.ndarray, spelling: str) -> None:
     n, ny, nx = values.shape
     chunks = (min(16, n), ny, nx) if n else None
-    options = {"chunks": chunks, "compression": "gzip", "compression_opts": 6, "shuffle": True} if n else {}
+    options = (
+        {"chunks": chunks, "compression": "gzip", "compression_opts": 6, "shuffle": True, "fletcher32": True}
+        if n
+        else {}
+    )
     file.create_dataset(name, data=values.astype(np.float32, copy=False), **options).attrs["unit"] = spelling

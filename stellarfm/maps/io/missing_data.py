@@ -11,7 +11,7 @@ import numpy as np
 
 from stellarfm.maps.decisions import DecisionLog
 
-__all__ = ["blank_sentinels", "blank_zeros", "logged_warnings"]
+__all__ = ["blank_infinities", "blank_sentinels", "blank_zeros", "logged_warnings"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -129,6 +129,15 @@ def _sentinel(values: np.ndarray, positive: bool) -> tuple[float, str] | None:
         if high > low and abs(value_ - median) > FAR * (high - low) and abs(value_ - median) > 3:
             return float(value), "a repeated or common number far outside all others"
     return None
+
+
+def blank_infinities(values: np.ndarray, *, where: str) -> np.ndarray:
+    """Replace infinities by NaN and log a warning with their number; parameters are those of `blank_zeros`."""
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return values
+    logger.warning("%s: %d pixels are infinite and taken as missing", where, infinite.sum())
+    return np.where(infinite, np.nan, values)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import InputNotFoundError, ReaderError, StellarFMError
+from stellarfm.hdf5 import open_hdf5
 from stellarfm.readers.gadget.units import CodeUnits, read_number
 
 __all__ = ["GadgetFiles", "find_field", "has_field", "is_gadget"]
@@ -47,7 +48,7 @@ def is_gadget(path: Path) -> bool:
     False
     """
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             header = file["Header"].attrs
             return "NumPart_ThisFile" in header and header.get("Code") not in (b"SWIFT", "SWIFT")
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError):
@@ -174,7 +175,7 @@ class GadgetFiles:
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file; errors inside the context become a `ReaderError` that names the file."""
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             yield file
     except StellarFMError as error:
         raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}") from error

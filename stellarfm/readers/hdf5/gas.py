@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import ReaderError, SnapshotError, UnitsError
+from stellarfm.hdf5 import open_hdf5
 from stellarfm.maps.io.hdf5_tables import hdf5_errors, read_text, read_unit
 from stellarfm.readers.common.region_selection import ChunkBounds, bounding_box
 from stellarfm.simulations import GasBlock, GasSource, Region
@@ -54,7 +55,7 @@ class ExchangeGas(GasSource):
     def __init__(self, path: Path, *, lower: u.Quantity, upper: u.Quantity, periodic: Sequence[bool]) -> None:
         self._path = path.resolve()
         self._lower, self._upper = lower.to_value(u.pc), upper.to_value(u.pc)
-        with hdf5_errors(path), h5py.File(path) as file:
+        with hdf5_errors(path), open_hdf5(path) as file:
             self.kind = _read_kind(file["gas"], path)
             wrapped = np.array(periodic) & (self.kind == "particles")  # a cell never crosses the border
             self._period = np.where(wrapped, self._upper - self._lower, 0.0)
@@ -87,7 +88,7 @@ class ExchangeGas(GasSource):
 
     def _read(self, names: Sequence[str], start: int, stop: int) -> dict[str, np.ndarray]:
         """Read some rows of some datasets, in the units of a `GasBlock`."""
-        with hdf5_errors(self._path), h5py.File(self._path) as file:
+        with hdf5_errors(self._path), open_hdf5(self._path) as file:
             return {name: file["gas"][name][start:stop].astype(float) * self._factors[name] for name in names}
 
     def _check_inside(self, position: np.ndarray, start: int) -> None:
@@ -104,7 +105,7 @@ class ExchangeGas(GasSource):
     @cached_property
     def _chunks(self) -> ChunkBounds:
         """Bounding boxes stored in the file, or else computed from all positions and sizes."""
-        with hdf5_errors(self._path), h5py.File(self._path) as file:
+        with hdf5_errors(self._path), open_hdf5(self._path) as file:
             if "chunks" in file["gas"]:
                 return _stored_chunks(file["gas/chunks"], self._count, self._path)
         first = np.append(np.arange(0, self._count, CHUNK_SIZE), self._count)

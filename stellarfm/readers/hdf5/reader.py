@@ -16,8 +16,17 @@ from astropy.table import QTable
 
 from stellarfm.contracts import SimulationReader
 from stellarfm.exceptions import InputNotFoundError, MapError, ReaderError, SnapshotError
+from stellarfm.hdf5 import open_hdf5
 from stellarfm.maps import MapSet
-from stellarfm.maps.io.hdf5_tables import check_schema, has_schema, hdf5_errors, read_quantity, read_table, read_text
+from stellarfm.maps.io.hdf5_tables import (
+    check_schema,
+    has_schema,
+    hdf5_errors,
+    read_number,
+    read_quantity,
+    read_table,
+    read_text,
+)
 from stellarfm.maps.io.map_set_hdf5 import is_map_set
 from stellarfm.maps.units import MASS_PER_HYDROGEN, require_unit
 from stellarfm.readers.common.run_identity import file_hashes
@@ -105,7 +114,7 @@ def read_exchange(path: str | os.PathLike) -> Snapshot:
     path = Path(path)
     if not path.is_file():
         raise InputNotFoundError(f"{path}: no such file; check the path")
-    with hdf5_errors(path), h5py.File(path) as file:
+    with hdf5_errors(path), open_hdf5(path) as file:
         check_schema(file, path, schema=SCHEMA, version=SCHEMA_VERSION)
         if "gas" not in file and "stars" not in file:
             raise ReaderError(f"{path}: neither gas nor stars; expected the groups 'gas' and 'stars'")
@@ -137,7 +146,7 @@ def _read_metadata(file: h5py.File, path: Path) -> dict[str, Any]:
         "periodic": tuple(bool(value) for value in np.broadcast_to(file.attrs["periodic"], 3)),
         "time": read_quantity(file, "time", path, expected="Myr") if "time" in file.attrs else np.nan * u.Myr,
         "label_kind": read_text(file, "label_kind") or None,
-        "mass_per_hydrogen": float(file.attrs.get("mass_per_hydrogen", MASS_PER_HYDROGEN)),
+        "mass_per_hydrogen": read_number(file, "mass_per_hydrogen", path, default=MASS_PER_HYDROGEN),
         "simulation": simulation,
         "snapshot": int(number) if isinstance(number, np.integer) else read_text(file, "snapshot") or path.stem,
         "provenance": {

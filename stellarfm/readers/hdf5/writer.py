@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -10,6 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from stellarfm.exceptions import SnapshotError
+from stellarfm.hdf5 import create_hdf5
 from stellarfm.maps.io.hdf5_tables import write_table
 from stellarfm.output import new_file
 from stellarfm.readers.common.region_selection import bounding_box
@@ -66,12 +68,14 @@ def write_snapshot(snapshot: Snapshot, path: str | os.PathLike, *, overwrite: bo
     """
     if not snapshot.simulation:
         raise SnapshotError("the simulation has no name; expected one, the same in all snapshots of a run")
-    with new_file(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path, overwrite=overwrite) as temporary, create_hdf5(temporary) as (file, check):
         file.attrs.update(_attributes(snapshot))
         file.create_group("provenance").attrs.update(snapshot.provenance)
         write_table(file.create_group("stars"), snapshot.stars)
         if snapshot.gas is not None:
-            _write_gas(file.create_group("gas"), snapshot.gas, Region(snapshot.lower.value, snapshot.upper.value))
+            _write_gas(
+                file.create_group("gas"), snapshot.gas, Region(snapshot.lower.value, snapshot.upper.value), check
+            )
 
 
 def _attributes(snapshot: Snapshot) -> dict[str, Any]:
@@ -94,8 +98,8 @@ def _attributes(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _write_gas(group: h5py.Group, gas: GasSource, box: Region) -> None:
-    """Append block after block, then the table of chunks."""
+def _write_gas(group: h5py.Group, gas: GasSource, box: Region, check: Callable[[], None]) -> None:
+    """Append block after block, with a `check` of the disk, then the table of chunks."""
     if isinstance(gas, InMemoryGas):
         gas = InMemoryGas(gas.gas[_morton_order(gas.gas.position, box)], gas.kind)
     group.attrs["kind"] = gas.kind
@@ -103,6 +107,7 @@ def _write_gas(group: h5py.Group, gas: GasSource, box: Region) -> None:
     for block in gas.blocks([box]):
         ordered = block[_morton_order(block.position, box)]
         _append(group, ordered)
+        check()
         for start in range(0, len(ordered), CHUNK_SIZE):
             chunk = ordered[start : start + CHUNK_SIZE]
             boxes.append(bounding_box(chunk.position, chunk.size, kind=gas.kind))

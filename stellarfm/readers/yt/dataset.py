@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from stellarfm.exceptions import ReaderError
+from stellarfm.hdf5 import open_hdf5
 from stellarfm.readers.common.cgs import KMS, MSUN, MYR, PC
 from stellarfm.readers.common.options import OutputOptions
 from stellarfm.readers.yt.gas import YTCells, YTParticles
@@ -86,7 +87,9 @@ def _check_not_truncated(path: Path) -> None:
     if not (path.is_file() and h5py.is_hdf5(path)):
         return
     try:
-        h5py.File(path).close()
+        open_hdf5(path).close()
+    except ReaderError:
+        raise
     except OSError as error:
         raise ReaderError(f"{path}: a truncated HDF5 file ({error}); fetch it again") from error
 

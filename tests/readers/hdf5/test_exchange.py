@@ -159,7 +159,7 @@ def spoil(path, change):
         (lambda f: f.attrs.__delitem__("periodic"), ReaderError, "'periodic' is missing"),
         (lambda f: f.attrs.__delitem__("lower"), ReaderError, "'lower' is missing"),
         (lambda f: f.attrs.__delitem__("upper_unit"), UnitsError, "'upper' has no unit"),
-        (lambda f: f.attrs.__setitem__("lower_unit", "km/s"), UnitsError, "lower is in km / s"),
+        (lambda f: f.attrs.__setitem__("lower_unit", "km/s"), UnitsError, "'lower' is in km / s"),
         (lambda f: f.attrs.__setitem__("schema_version", 2), ReaderError, "update stellarfm"),
         (lambda f: f.attrs.__setitem__("label_kind", "planet"), ReaderError, "label kind 'planet'"),
         (lambda f: f["gas"].attrs.__setitem__("kind", "fog"), ReaderError, "'fog'; expected 'cells' or 'particles'"),
