@@ -140,7 +140,15 @@ class VisionTransformerEncoder(nn.Module, Encoder):
 
 
 class DinoV2Nano8(VisionTransformerEncoder):
-    """Width 128, 6 layers, 4 heads, patches of 8 pixels; 1.2 million parameters, trained in minutes on a CPU."""
+    """Width 128, 6 layers, 4 heads, patches of 8 pixels; 1.2 million parameters, trained in minutes on a CPU.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Nano8.embed_dim, DinoV2Nano8.patch_size
+    (128, 8)
+    """
 
     embed_dim = 128
     depth = 6
@@ -148,18 +156,42 @@ class DinoV2Nano8(VisionTransformerEncoder):
 
 
 class DinoV2Tiny8(VisionTransformerEncoder):
-    """ViT-Ti/8: width 192, 12 layers, 3 heads, patches of 8 pixels; 5.4 million parameters."""
+    """ViT-Ti/8: width 192, 12 layers, 3 heads, patches of 8 pixels; 5.4 million parameters.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Tiny8.embed_dim, DinoV2Tiny8.patch_size
+    (192, 8)
+    """
 
 
 class DinoV2Small8(VisionTransformerEncoder):
-    """ViT-S/8: width 384, 12 layers, 6 heads, patches of 8 pixels; 21 million parameters."""
+    """ViT-S/8: width 384, 12 layers, 6 heads, patches of 8 pixels; 21 million parameters.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Small8.embed_dim, DinoV2Small8.patch_size
+    (384, 8)
+    """
 
     embed_dim = 384
     heads = 6
 
 
 class DinoV2Small16(DinoV2Small8):
-    """ViT-S/16: as ViT-S/8 with patches of 16 pixels."""
+    """ViT-S/16: as ViT-S/8 with patches of 16 pixels.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Small16.embed_dim, DinoV2Small16.patch_size
+    (384, 16)
+    """
 
     patch_size = 16
 
@@ -184,7 +216,15 @@ class DinoV2Small16(DinoV2Small8):
 
 
 class DinoV2Base16(DinoV2Small16):
-    """ViT-B/16: width 768, 12 layers, 12 heads, patches of 16 pixels, layer scale; 86 million parameters."""
+    """ViT-B/16: width 768, 12 layers, 12 heads, patches of 16 pixels, layer scale; 86 million parameters.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Base16.embed_dim, DinoV2Base16.patch_size
+    (768, 16)
+    """
 
     embed_dim = 768
     heads = 12
@@ -192,7 +232,15 @@ class DinoV2Base16(DinoV2Small16):
 
 
 class DinoV2Large16(DinoV2Base16):
-    """ViT-L/16: width 1024, 24 layers, 16 heads, patches of 16 pixels, layer scale; 303 million parameters."""
+    """ViT-L/16: width 1024, 24 layers, 16 heads, patches of 16 pixels, layer scale; 303 million parameters.
+
+    Options are those of `VisionTransformerEncoder`.
+
+    Examples
+    --------
+    >>> DinoV2Large16.embed_dim, DinoV2Large16.patch_size
+    (1024, 16)
+    """
 
     embed_dim = 1024
     depth = 24

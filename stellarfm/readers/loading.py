@@ -40,6 +40,14 @@ class MapsAndSources(NamedTuple):
     sources : QTable or None
         Table STARS or SOURCES of a field in FITS, see `read_sources`; None without one, and for a map set, which has a
         table of stars of its own.
+
+    Examples
+    --------
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.readers import read_maps
+    >>> maps, sources = read_maps(EXAMPLE_FIELD)
+    >>> len(sources)
+    25
     """
 
     maps: GasMaps | MapSet

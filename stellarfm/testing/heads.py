@@ -16,7 +16,16 @@ __all__ = ["HeadConformance"]
 
 
 class HeadConformance(Conformance):
-    """Checks of a `MassHead`: it predicts, its weights are shares, and its arrays are its whole state."""
+    """Checks of a `MassHead`: it predicts, its weights are shares, and its arrays are its whole state.
+
+    Examples
+    --------
+    >>> from stellarfm.inference import KNNHead
+    >>> from stellarfm.testing import HeadConformance
+    >>> class TestKNN(HeadConformance):
+    ...     plugin = KNNHead
+    >>> TestKNN().test_is_an_estimator()
+    """
 
     contract = MassHead
 

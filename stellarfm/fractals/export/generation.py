@@ -44,6 +44,14 @@ class EncodedImage:
         Number of candidates that were tried.
     renders : float
         Work in units of the work for one full frame.
+
+    Examples
+    --------
+    >>> from stellarfm.fractals import IFSDataset
+    >>> from stellarfm.fractals.export import GenerationTask, generate
+    >>> first, second = generate(GenerationTask(IFSDataset(size=16), bytes), count=2)
+    >>> second.index, second.shape
+    (1, (3, 16, 16))
     """
 
     index: int
@@ -99,7 +107,7 @@ def generate(task: GenerationTask, *, count: int, workers: int = 1, device: str 
 
     Parameters
     ----------
-    task : Job
+    task : GenerationTask
         Dataset and encoding.
     count : int
         Number of images.
