@@ -237,6 +237,11 @@ class StellarModel(ModelParts):
             seed=seed,
         )
         table.meta.update({"depth_class": assumed, "prior": prior.name, **self.provenance()})
+        if isinstance(maps, GasMaps):
+            table.meta.update(maps.provenance())
+            if sources is None:
+                table.add_column(np.full(len(table), "candidate"), name="source_kind", index=1)
+                table.meta["sources"] = "candidates: peaks of the column density, not known to be stars"
         return table
 
     def distribution(
@@ -264,11 +269,6 @@ class StellarModel(ModelParts):
         weights[windows.mask.all(axis=(1, 2))] = np.nan
         table = find_analogues(weights, self.head.reference, n_analogues=n_analogues)
         table.meta.update(self.provenance())
-        if isinstance(maps, GasMaps):
-            table.meta.update(maps.provenance())
-            if sources is None:
-                table.add_column(np.full(len(table), "candidate"), name="source_kind", index=1)
-                table.meta["sources"] = "candidates: peaks of the column density, not known to be stars"
         return table
 
     def _familiarity(self, depth: str) -> Familiarity:
