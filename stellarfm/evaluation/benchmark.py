@@ -224,7 +224,7 @@ def held_out_masses(
     -------
     QTable
         A row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
-        ``star``, ``group`` (``"simulation/star"``); ``mass_true``, ``mass`` (median), ``mass_mean`` (ten to the power of
+        ``star``, ``group`` (``"simulation/star"``); ``mass_true``, ``mass`` (median), ``mass_mean`` (10 to the power of
         the mean log10 mass), ``mass_predicted`` (point prediction of the head), ``mass_lower_68``, ... in solMass; and
         ``crps`` in dex.
 
@@ -345,7 +345,7 @@ def _with_masses(table: QTable, distribution: MassDistribution) -> QTable:
     table["mass"] = 10 ** distribution.median() * u.solMass
     table["mass_mean"] = 10 ** distribution.mean() * u.solMass
     table["mass_predicted"] = 10 ** np.asarray(distribution.predicted) * u.solMass
-    table["crps"] = distribution.crps(np.log10(test_mass)) * u.dex
+    table["crps"] = distribution.crps(np.log10(test_mass))  # no unit: FITS has none for dex
     for level in LEVELS:
         for column, end in zip(interval_columns(level), distribution.interval(level), strict=True):
             table[column] = 10**end * u.solMass

@@ -28,19 +28,20 @@ _SPLITS = {
 }
 
 _READING = """\
-How to read the tables: everything that is fitted (scaler, whitening, trees or neighbors, intervals) is refitted in every
-fold, to its training side alone. R2 and RMSE are those of log10 mass over all held-out windows, of `mass`, the median;
-R2 of the mean is that of `mass_mean`. Numbers in brackets are 95 % intervals from resampling stars. CRPS (smaller is
-better) and the full width of the 68 % interval are means in dex over stars, each of weight one. Coverage is the fraction
-of true masses inside an interval, over stars, and in brackets over windows: heavy stars have many windows, so that it is
-lower. In the second table stars are divided into fifths by predicted median, the lightest first; a star (*) marks a
-coverage outside the 95 % binomial range, in the heading, of as many stars with exact intervals.
+How to read the tables: everything that is fitted (scaler, whitening, trees or neighbors, intervals) is refitted in
+every fold, to its training side alone. R2 and RMSE are those of log10 mass over all held-out windows, of `mass`, the
+median; R2 of the mean is that of `mass_mean`. Numbers in brackets are 95 % intervals from resampling stars. CRPS
+(smaller is better) and the full width of the 68 % interval are means in dex over stars, each of weight one. Coverage
+is the fraction of true masses inside an interval, over stars, and in brackets over windows: heavy stars have many
+windows, so that it is lower. In the second table stars are divided into fifths by predicted median, the lightest
+first; a star (*) marks a coverage outside the 95 % binomial range, in the heading, of as many stars with exact
+intervals.
 """
 
 _USE = """\
-Masses of young stars embedded in dense gas, with intervals, from maps of column density, velocity and velocity dispersion
-around them; segments of similar gas. To compare populations and methods, and to explore. Not for decisions about a single
-star, and never for the stars of its own reference set.
+Masses of young stars embedded in dense gas, with intervals, from maps of column density, velocity and velocity
+dispersion around them; segments of similar gas. To compare populations and methods, and to explore. Not for decisions
+about a single star, and never for the stars of its own reference set.
 """
 
 _LIMITS = """\
@@ -49,17 +50,19 @@ _LIMITS = """\
 - Intervals hold the true masses of the stated fraction of *stars* drawn from the same distribution as the reference
   stars. Counted by windows the coverage is lower. The simulations are few, and each is unlike the others: on a new
   cloud the intervals hold on average at best. Compare the coverage by star and by simulation above.
-- `mass` is the median, the best choice for a single star by CRPS; most stars are light, so it is below the mean,
-  `mass_mean`, for heavy ones. For sums and mean log masses take `mass_mean`.
-- The reference set acts as a prior. {heavy} of its {stars} stars are heavier than 3 solar masses, so the masses of heavy
-  stars are underestimated, and their intervals hold less often than those of light stars. For stars drawn from another
-  distribution of masses, choose another `prior`.
+- `mass` is the median of a skewed distribution, in general below `mass_mean`. To average log masses take `mass_mean`;
+  for sums of masses neither is right: draw `samples`.
+- The reference set acts as a prior. {heavy} of its {stars} stars are heavier than 3 solar masses, so the masses of
+  heavy stars are underestimated, and fewer of them lie inside their intervals than of light stars. For stars drawn
+  from another distribution of masses, choose another `prior`.
 - The scores above are of cubes around stars. {depth}
-- Readout, head and calibration were chosen among several dozen combinations that were compared on these same clouds and
-  splits; cloud c and its fields, one of which is that of `stellarfm demo`, were among the data compared. So the
-  scores are optimistic, the intervals in brackets do not include it, and no cloud is left that nothing was chosen on.
+- Readout, head and calibration were chosen among more than a hundred combinations that were compared on these same
+  clouds and splits; cloud c and its fields, one of which is that of `stellarfm demo`, were among the data compared.
+  So the scores are optimistic, the intervals in brackets do not include it, and no cloud is left that nothing was
+  chosen on.
 - Noise, beam and pixels unlike those of the reference set lower the scores. Windows unlike it are flagged, with a
-  false-alarm rate of a few percent (benchmarks/results/familiarity.md). Tracers that freeze out or saturate: not tested.
+  false-alarm rate of a few percent (benchmarks/results/familiarity.md). Tracers that freeze out or saturate: not
+  tested.
 """
 
 
@@ -130,8 +133,8 @@ def _verdict(row: Row) -> str:
     difference = float(getattr(row["crps_difference"], "value", row["crps_difference"]))
     word = "better than" if high < 0 else "worse than" if low > 0 else "not distinguishable from"
     return (
-        f"- by {row['split']}: *{row['method']}* is **{word}** *{row['other']}* (CRPS difference {difference:+.3f} dex, "
-        f"95 % interval {low:+.3f} to {high:+.3f}; R2 difference {row['difference']:+.2f}, {row['low']:+.2f} to "
+        f"- by {row['split']}: *{row['method']}* is **{word}** *{row['other']}* (CRPS difference {difference:+.3f} "
+        f"dex, 95 % interval {low:+.3f} to {high:+.3f}; R2 difference {row['difference']:+.2f}, {row['low']:+.2f} to "
         f"{row['high']:+.2f})"
     )
 
@@ -247,8 +250,8 @@ def model_card(model: StellarModel, benchmark: Benchmark, *, command: str) -> st
         f"{heaviest:.2g} solar masses, outside this range masses are flagged\n"
         f"- reference set: {reference['windows']} windows of {reference['stars']} stars of "
         f"{', '.join(reference['simulations'])} ({_depths(reference['windows_by_depth'])})\n"
-        f"- `mass`: the median; `mass_mean`: ten to the power of the mean log10 mass; intervals: the shortest, calibrated "
-        f"by {model.head.calibration_by}, each star with weight one\n"
+        f"- `mass`: the median; `mass_mean`: ten to the power of the mean log10 mass; intervals: the shortest, "
+        f"calibrated by {model.head.calibration_by}, each star with weight one\n"
         f"- fingerprint: `{model.sha256}`; made by stellarfm {__version__}\n\n"
         f"## How the encoder was trained\n\n{_training(model)}\n"
         f"## How good it is\n\n"

@@ -45,7 +45,7 @@ def score_table(predictions: QTable) -> QTable:
         - ``crps`` over windows and ``star_crps`` over stars (each of weight one, as in the calibration), with the ends
           of their 95 % intervals from resampling stars;
         - for the 68 % and 95 % intervals, ``coverage_68`` over windows, ``star_coverage_68`` over stars, and
-          ``star_coverage_68_fifths``, shape (5,), in fifths of the stars by predicted median; their 95 % binomial ranges
+          ``star_coverage_68_fifths``, shape (5,), in fifths of stars by predicted median; their 95 % binomial ranges
           ``star_coverage_68_low``, ``star_coverage_68_fifths_low``, ... for these numbers of stars and exact coverage;
           mean full widths ``width_68`` over windows and ``star_width_68`` over stars;
         - ``n_stars``, ``n_windows``.
@@ -58,7 +58,7 @@ def score_table(predictions: QTable) -> QTable:
     >>> mass = np.array([0.1, 1.0, 10.0]) * u.solMass
     >>> predictions = QTable({"split": ["star"] * 3, "method": ["perfect"] * 3, "group": ["a/1", "a/2", "a/3"]})
     >>> predictions["mass_true"] = predictions["mass"] = predictions["mass_mean"] = mass
-    >>> predictions["crps"] = np.zeros(3) * u.dex
+    >>> predictions["crps"] = np.zeros(3)
     >>> for level in (68, 95):
     ...     predictions[f"mass_lower_{level}"], predictions[f"mass_upper_{level}"] = mass / 2, mass * 2
     >>> scores = score_table(predictions)
@@ -68,7 +68,7 @@ def score_table(predictions: QTable) -> QTable:
     rows = []
     for by, name, part in _parts(predictions):
         stars, truth, median = part["group"], _log_mass(part, "mass_true"), _log_mass(part, "mass")
-        crps, weights = mean_by_star(part["crps"].to_value("dex"), stars), star_weights(stars)
+        crps, weights = mean_by_star(part["crps"].value, stars), star_weights(stars)
         row = {"split": by, "method": name, **score(truth, median, stars)._asdict()}
         row["r2_mean"] = r2(truth, _log_mass(part, "mass_mean"))
         row |= {"crps": crps.mean, "crps_low": crps.low, "crps_high": crps.high}
@@ -140,7 +140,7 @@ def compare(predictions: QTable, method: str) -> QTable:
     >>> predictions = QTable({"split": ["star"] * 6, "method": ["a"] * 3 + ["b"] * 3, "group": ["1", "2", "3"] * 2})
     >>> predictions["mass_true"] = [0.1, 1, 10, 0.1, 1, 10] * u.solMass
     >>> predictions["mass"] = [0.1, 1, 10, 1, 1, 1] * u.solMass
-    >>> predictions["crps"] = [0.1, 0.1, 0.1, 0.4, 0.4, 0.4] * u.dex
+    >>> predictions["crps"] = [0.1, 0.1, 0.1, 0.4, 0.4, 0.4]
     >>> differences = compare(predictions, "a")
     >>> print(differences["difference"][0], f"{differences['crps_difference'][0]:.1f}")
     1.0 -0.3 dex
@@ -152,7 +152,7 @@ def compare(predictions: QTable, method: str) -> QTable:
             continue
         first, truth = parts[by, method], _log_mass(part, "mass_true")
         found = r2_difference(truth, _log_mass(first, "mass"), _log_mass(part, "mass"), part["group"])
-        crps = mean_difference(first["crps"].to_value("dex"), part["crps"].to_value("dex"), part["group"])
+        crps = mean_difference(first["crps"].value, part["crps"].value, part["group"])
         row = {"split": by, "method": method, "other": other, **found._asdict()}
         rows.append(row | dict(zip(_CRPS_COLUMNS, crps, strict=True)))
     names = ("split", "method", "other", "difference", "low", "high", "probability", *_CRPS_COLUMNS)
