@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 from stellarfm.cli.common import add_model_options, add_output_options, say
 
 if TYPE_CHECKING:
+    import numpy as np
     from astropy.table import QTable
     from astropy.units import Quantity
+
+    from stellarfm.inference.model import StellarModel
 
 __all__ = ["add_parser", "run"]
 
 OUTPUT = Path("stellarfm-demo")
+
+#: Levels of the printed intervals, as in the names of columns.
+LEVELS = ("68", "95")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -65,23 +71,59 @@ def run(args: argparse.Namespace) -> None:
                 "matplotlib is not installed, so no figure was drawn; install it with pip install 'stellarfm[plots]'",
                 args,
             )
-    print("\n".join(mass_lines(masses, stars["mass"])))
+    print("\n".join([*mass_lines(masses, stars["mass"]), *summary_lines(masses, stars["mass"], model)]))
     say(f"wrote {args.output}", args)
 
 
 def mass_lines(masses: QTable, truth: Quantity) -> Iterator[str]:
-    """Yield the table of estimated and true masses, heaviest star first, and a summary."""
+    """Yield the table of estimated and true masses, heaviest star first."""
     import numpy as np
 
     from stellarfm.inference.masses.flags import decode_flags
 
-    yield f"{'star':>5} {'true':>8} {'estimate':>9} {'68 % interval':>17}  flags        (solar masses)"
-    true = truth.to_value("solMass")
-    mass, lower, upper = (masses[n].to_value("solMass") for n in ("mass", "mass_lower_68", "mass_upper_68"))
+    yield "masses in solar masses"
+    inside = {level: _inside(masses, truth, level) for level in LEVELS}
+    header = f"{'star':>5} {'true':>7} {'median':>7} {'68 % interval':>15} {'95 % interval':>15}"
+    yield f"{header} {'in 68':>6} {'in 95':>6}  flags"
+    true, mass = truth.to_value("solMass"), masses["mass"].to_value("solMass")
     for row in np.argsort(-true):
-        flags = ", ".join(decode_flags(masses["flags"][row])) or "-"
-        interval = f"{lower[row]:.2f} - {upper[row]:.2f}"
-        yield f"{masses['star'][row]:>5} {true[row]:8.2f} {mass[row]:9.2f} {interval:>17}  {flags}"
-    error, inside = np.log10(mass / true), (true >= lower) & (true <= upper)
-    rmse = np.sqrt(np.nanmean(error**2))
-    yield f"RMSE {rmse:.2f} dex; {inside.sum()} of {len(true)} true masses inside their 68 % interval"
+        cells = [f"{masses['star'][row]:>5} {true[row]:7.2f} {mass[row]:7.2f}"]
+        for level in LEVELS:
+            lower, upper = (masses[f"mass_{end}_{level}"][row].to_value("solMass") for end in ("lower", "upper"))
+            cells.append(f"{f'{lower:.2f} - {upper:.2f}':>15}")
+        cells += [f"{'yes' if inside[level][row] else 'no':>6}" for level in LEVELS]
+        yield f"{' '.join(cells)}  {', '.join(decode_flags(masses['flags'][row])) or '-'}"
+
+
+def summary_lines(masses: QTable, truth: Quantity, model: StellarModel) -> Iterator[str]:
+    """Yield numbers inside the intervals beside those expected, errors, and what to bear in mind."""
+    import numpy as np
+
+    from stellarfm.evaluation.metrics import binomial_range
+    from stellarfm.evaluation.report import HEAVY
+
+    known = np.isfinite(masses["mass"])
+    n = int(known.sum())
+    yield ""
+    for level in LEVELS:
+        low, high = binomial_range(n, int(level) / 100)
+        yield (
+            f"inside the {level} % interval: {_inside(masses, truth, level)[known].sum()} of {n}; "
+            f"expected {int(level) / 100 * n:.0f}, in 95 % of such samples {low * n:.0f} to {high * n:.0f}"
+        )
+    true = np.log10(truth[known].to_value("solMass"))
+    rmse = np.sqrt(np.mean((np.log10(masses["mass"][known].to_value("solMass")) - true) ** 2))
+    yield f"RMSE of log10 mass: {rmse:.2f} dex; scatter of the true masses: {np.std(true):.2f} dex"
+    reference = model.head.reference
+    assert reference is not None
+    heavy, total = reference.count_stars(above=HEAVY), reference.count_stars()
+    yield (
+        f"Heavy stars are hard: only {heavy} of the {total} reference stars are heavier than {HEAVY:g} solar masses, "
+        "so their masses are underestimated."
+    )
+    yield "The field is simulated: the masses are sink masses of that simulation, not of observed stars."
+
+
+def _inside(masses: QTable, truth: Quantity, level: str) -> np.ndarray:
+    """Return whether each true mass lies in its interval; False without an estimate."""
+    return (truth >= masses[f"mass_lower_{level}"]) & (truth <= masses[f"mass_upper_{level}"])

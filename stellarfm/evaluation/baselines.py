@@ -18,11 +18,17 @@ from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import STATISTICS
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.encoding.statistics import window_statistics
+from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.heads.forest import ForestHead
+from stellarfm.inference.model_directory import PRESETS
+from stellarfm.inference.presets import preset_options
 
 if TYPE_CHECKING:
     from stellarfm.contracts import MassHead
     from stellarfm.maps import MapSet
+
+#: Bandwidth, in units of rank, at which nothing is localized.
+UNLIMITED = 1e6
 
 __all__ = [
     "EmbedderFeatures",
@@ -30,9 +36,11 @@ __all__ = [
     "Method",
     "NoFeatures",
     "Statistics",
+    "constant_width",
     "default_methods",
     "encoder_baselines",
     "mean_of_training",
+    "preset_methods",
     "statistics_boosting",
     "statistics_forest",
 ]
@@ -120,11 +128,13 @@ class Method:
     features : NoFeatures or EmbedderFeatures
         First stage, with `fit` and `transform`; methods that share this object are computed from the same features.
     head : MassHead or LogMassRegressor
-        Second stage, with `fit` and `predict`.
+        Second stage, with `fit` and `predict`; methods that also share this object are fitted once.
     columns : slice
         Columns of the features that the head uses.
     blocks : tuple of int, optional
         Lengths of the parts of a feature vector.
+    conformal : StarConformal
+        Unfitted calibration of the intervals.
     """
 
     name: str
@@ -132,6 +142,7 @@ class Method:
     head: MassHead | LogMassRegressor
     columns: slice = field(default_factory=lambda: slice(None))
     blocks: tuple[int, ...] | None = None
+    conformal: StarConformal = field(default_factory=StarConformal)
 
 
 def mean_of_training() -> Method:
@@ -139,7 +150,7 @@ def mean_of_training() -> Method:
     return Method("mean of the training stars", NoFeatures(), LogMassRegressor(DummyRegressor()))
 
 
-def statistics_boosting(*, seed: int = 0) -> Method:
+def statistics_boosting(*, features: NoFeatures | EmbedderFeatures | None = None, seed: int = 0) -> Method:
     """Return gradient boosting on the 121 hand-made statistics.
 
     Few, small trees predict new stars better than scikit-learn's defaults.
@@ -147,12 +158,32 @@ def statistics_boosting(*, seed: int = 0) -> Method:
     trees = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=150, max_leaf_nodes=8, min_samples_leaf=30, early_stopping=False, random_state=seed
     )
-    return Method("hand-made statistics + gradient boosting", Statistics(), LogMassRegressor(trees))
+    return Method("hand-made statistics + gradient boosting", features or Statistics(), LogMassRegressor(trees))
 
 
-def statistics_forest() -> Method:
+def statistics_forest(*, features: NoFeatures | EmbedderFeatures | None = None) -> Method:
     """Return the default forest on the 121 hand-made statistics."""
-    return Method("hand-made statistics + forest", Statistics(), ForestHead())
+    return Method("hand-made statistics + forest", features or Statistics(), ForestHead())
+
+
+def constant_width(method: Method) -> Method:
+    """Return the same method with errors that are not localized: distributions of one shape, shifted.
+
+    Only the lower limit at the smallest reference mass makes their widths differ.
+    """
+    conformal = clone(method.conformal).set_params(residual_bandwidth=UNLIMITED, level_bandwidth=UNLIMITED)
+    return replace(method, name=f"{method.name}, constant-width intervals", conformal=conformal)
+
+
+def preset_methods(*, pixels: int) -> list[Method]:
+    """Return the published methods whose models come with the package and take windows of this size."""
+    from stellarfm.inference.model import StellarModel
+
+    found = []
+    for name, directory in PRESETS.items():
+        if directory.is_dir() and (model := StellarModel.load(name)).embedder.pixels == pixels:
+            found.append(Method(name, EmbedderFeatures(model.embedder), preset_options(name)["head"]))
+    return found
 
 
 def encoder_baselines(name: str, embedder: Embedder, head: MassHead) -> list[Method]:
@@ -182,8 +213,14 @@ def encoder_baselines(name: str, embedder: Embedder, head: MassHead) -> list[Met
     return [Method(f"{name}: {' + '.join(readout.pooling)}", features, head, blocks=lengths), *parts]
 
 
-def default_methods(embedder: Embedder, head: MassHead) -> list[Method]:
-    """Return a model's readout and head, the same with random weights, statistics alone, and the mean.
+def default_methods(
+    embedder: Embedder, head: MassHead, *, conformal: StarConformal | None = None, presets: bool = True
+) -> list[Method]:
+    """Return a model's readout and head, and the methods that it is compared with.
+
+    These are the same with random weights if the readout uses an encoder, the same with intervals of constant width,
+    the published methods, a forest and gradient boosting on the hand-made statistics, and the mean. All intervals have
+    the same calibration.
 
     Parameters
     ----------
@@ -192,12 +229,28 @@ def default_methods(embedder: Embedder, head: MassHead) -> list[Method]:
         weights.
     head : MassHead
         Unfitted head.
+    conformal : StarConformal, optional
+        Unfitted calibration with its options.
+    presets : bool
+        Include the published methods whose models come with the package, where the size of the windows fits.
     """
+    own = _embedder_methods(embedder, head)
+    statistics = Statistics() if embedder.readout.needs_images else own[0].features
+    others = [statistics_forest(features=statistics), statistics_boosting(features=statistics), mean_of_training()]
+    published = preset_methods(pixels=embedder.pixels) if presets else []
+    methods = [*own, constant_width(own[0]), *published, *(one for one in others if one.name != own[0].name)]
+    if conformal is None:
+        return methods
+    methods = [replace(method, conformal=conformal) for method in methods]
+    methods[len(own)] = constant_width(methods[0])
+    return methods
+
+
+def _embedder_methods(embedder: Embedder, head: MassHead) -> list[Method]:
+    """Return the methods of an embedder, and of its architecture with random weights."""
     if not embedder.readout.needs_images:
-        forest = statistics_forest()
-        first = Method("statistics", EmbedderFeatures(embedder), head)
-        same = repr(head) == repr(forest.head)
-        return [replace(forest, features=first.features) if same else first, *([] if same else [forest]), *_baselines()]
+        forest = statistics_forest(features=EmbedderFeatures(embedder))
+        return [forest if repr(head) == repr(forest.head) else replace(forest, name="statistics", head=head)]
     encoder = embedder.encoder
     if encoder is None:
         raise ValueError("this readout needs an encoder")
@@ -215,9 +268,4 @@ def default_methods(embedder: Embedder, head: MassHead) -> list[Method]:
             del methods[name]
         if names:
             methods[names[0]] = replace(methods[names[0]], name=f"{words} alone, same head")
-    return [*methods.values(), statistics_forest(), *_baselines()]
-
-
-def _baselines() -> list[Method]:
-    """Return the methods that every model is compared with."""
-    return [statistics_boosting(), mean_of_training()]
+    return list(methods.values())

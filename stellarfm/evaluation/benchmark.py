@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +23,14 @@ from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
 from stellarfm.inference.masses.calibrated_head import CalibratedHead
+from stellarfm.inference.masses.conformal import StarConformal
 from stellarfm.inference.masses.mass_table import interval_columns
 from stellarfm.inference.masses.reference_set import ReferenceSet
 from stellarfm.inference.model import StellarModel
 from stellarfm.maps import MapScaler
 
 if TYPE_CHECKING:
+    from stellarfm.inference.masses.distribution import MassDistribution
     from stellarfm.maps import MapSet
 
 __all__ = [
@@ -58,7 +60,18 @@ class Benchmark:
 
     Examples
     --------
-    See `run_benchmark`.
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
+    >>> len(benchmark.predictions), len(benchmark.scores), len(benchmark.differences)
+    (25, 1, 0)
     """
 
     predictions: QTable
@@ -116,7 +129,8 @@ def benchmark_model(
         methods, calibration_by = default_methods(embedder, registry.create("heads", "svr")), "star"
     else:
         model = model or StellarModel.load()
-        methods, calibration_by = default_methods(model.embedder, clone(model.head.head)), model.head.calibration_by
+        methods = default_methods(model.embedder, clone(model.head.head), conformal=clone(model.head.conformal))
+        calibration_by = model.head.calibration_by
     return run_benchmark(windows, methods, calibration_by=calibration_by, quiet=quiet)
 
 
@@ -162,14 +176,12 @@ def run_benchmark(
     >>> from astropy import units as u
     >>> from astropy.table import QTable
     >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.evaluation.baselines import mean_of_training
     >>> from stellarfm.maps import GasMaps, windows_around
     >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
     >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
     >>> windows = replace(windows, label_kind="sink")
-    >>> from stellarfm.evaluation.baselines import mean_of_training
     >>> benchmark = run_benchmark(windows, [mean_of_training()], splits=["star"])
-    >>> len(benchmark.predictions), benchmark.predictions["mass"].unit
-    (25, Unit("solMass"))
     >>> print(benchmark.scores["n_stars"][0])
     25
     >>> from stellarfm.evaluation import report
@@ -212,7 +224,9 @@ def held_out_masses(
     -------
     QTable
         A row for each (split, method, window), with columns ``split``, ``method``, ``fold``, ``simulation``,
-        ``star``, ``group`` (``"simulation/star"``), ``mass_true``, ``mass`` and ``mass_lower_68``, ... in solMass.
+        ``star``, ``group`` (``"simulation/star"``); ``mass_true``, ``mass`` (median), ``mass_mean`` (10 to the power of
+        the mean log10 mass), ``mass_predicted`` (point prediction of the head), ``mass_lower_68``, ... in solMass; and
+        ``crps`` in dex.
 
     Raises
     ------
@@ -221,7 +235,18 @@ def held_out_masses(
 
     Examples
     --------
-    See `run_benchmark`, whose ``predictions`` these are.
+    >>> from dataclasses import replace
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from stellarfm.data import EXAMPLE_FIELD
+    >>> from stellarfm.evaluation.baselines import mean_of_training
+    >>> from stellarfm.maps import GasMaps, windows_around
+    >>> stars = QTable.read(EXAMPLE_FIELD, hdu="STARS")
+    >>> windows = windows_around(GasMaps.read(EXAMPLE_FIELD), stars, pixels=32, pixel_scale=0.01 * u.pc)
+    >>> windows = replace(windows, label_kind="sink")
+    >>> predictions = held_out_masses(windows, [mean_of_training()], splits=["star"])
+    >>> len(predictions), predictions["mass_lower_68"].unit
+    (25, Unit("solMass"))
     """
     if windows.label_kind is None:
         raise MapError("these windows have no masses; a benchmark needs a map set with a label kind and masses")
@@ -257,12 +282,19 @@ def _predict_fold(
     several = len(np.unique(train.simulations)) > 1
     unit = calibration_by if several else "star"
     refit_features = _cached_refit(methods[0], train) if unit == "simulation" else None
-    tables = []
+    tables: list[QTable] = []
+    fitted: dict[tuple, CalibratedHead] = {}  # methods may differ in their calibration alone
     for method in methods:
+        key = (id(method.head), str(method.columns))
+        if key in fitted:
+            calibrated = _recalibrated(fitted[key], method.conformal)
+        else:
+            calibrated = _fitted(method, X, train, unit=unit, refit_features=refit_features)
+        fitted[key] = calibrated
         table = QTable({"group": test.groups, "simulation": test.stars["simulation"], "star": test.stars["star"]})
         table["split"], table["method"], table["fold"] = by, method.name, number
         table["mass_true"] = test.stars["mass"].to("solMass")
-        tables.append(_with_masses(table, method, X, unseen, train, unit=unit, refit_features=refit_features))
+        tables.append(_with_masses(table, calibrated.predict(unseen[:, method.columns])))
     return tables
 
 
@@ -279,31 +311,41 @@ def _cached_refit(method: Method, train: MapSet) -> Callable[[np.ndarray], np.nd
     return refit_features
 
 
-def _with_masses(
-    table: QTable,
+def _fitted(
     method: Method,
     X: np.ndarray,
-    unseen: np.ndarray,
     train: MapSet,
     *,
     unit: str,
     refit_features: Callable[[np.ndarray], np.ndarray] | None,
-) -> QTable:
-    """Add masses and intervals, fitted to training windows alone.
+) -> CalibratedHead:
+    """Return the head fitted to training windows alone.
 
     As in a model, a simulation that is held out to calibrate does not set the scales either.
     """
-    calibrated = CalibratedHead(head=method.head, calibration_by=unit).fit(
+    return CalibratedHead(head=method.head, conformal=method.conformal, calibration_by=unit).fit(
         ReferenceSet.from_windows(X[:, method.columns], [train]),
         blocks=method.blocks,
         refit_features=(lambda kept: refit_features(kept)[:, method.columns]) if refit_features else None,
     )
-    distribution = calibrated.predict(unseen[:, method.columns])
+
+
+def _recalibrated(fitted: CalibratedHead, conformal: StarConformal) -> CalibratedHead:
+    """Return a fitted head with another calibration, from the same out-of-fold predictions."""
+    calibrations = {
+        name: clone(conformal).fit(one.predicted_, one.log_mass_, stars=one.star_)
+        for name, one in fitted.calibrations.items()
+    }
+    return replace(fitted, conformal=conformal, calibrations=calibrations)
+
+
+def _with_masses(table: QTable, distribution: MassDistribution) -> QTable:
+    """Add masses, intervals and CRPS of distributions to a table with true masses."""
     test_mass = table["mass_true"].to_value("solMass")
     table["mass"] = 10 ** distribution.median() * u.solMass
     table["mass_mean"] = 10 ** distribution.mean() * u.solMass
     table["mass_predicted"] = 10 ** np.asarray(distribution.predicted) * u.solMass
-    table["crps"] = distribution.crps(np.log10(test_mass)) * u.dex
+    table["crps"] = distribution.crps(np.log10(test_mass))  # no unit: FITS has none for dex
     for level in LEVELS:
         for column, end in zip(interval_columns(level), distribution.interval(level), strict=True):
             table[column] = 10**end * u.solMass

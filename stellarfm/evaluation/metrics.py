@@ -10,8 +10,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binom
 
-__all__ = ["Difference", "Score", "bootstrap_counts", "coverage", "r2_difference", "score", "star_sums"]
+__all__ = [
+    "Difference",
+    "MeanScore",
+    "Score",
+    "binomial_range",
+    "bootstrap_counts",
+    "coverage",
+    "fifths",
+    "mean_by_star",
+    "mean_difference",
+    "r2",
+    "r2_difference",
+    "score",
+    "star_sums",
+]
 
 #: Number of bootstrap resamplings.
 N_BOOTSTRAP = 2000
@@ -29,8 +44,22 @@ class Score(NamedTuple):
     bias: float
 
 
+class MeanScore(NamedTuple):
+    """Mean over windows and its 95 % interval, and the same with weight one for each star."""
+
+    mean: float
+    low: float
+    high: float
+    star_mean: float
+    star_low: float
+    star_high: float
+
+
 class Difference(NamedTuple):
-    """R2 of one predictor minus that of another, on the same windows and the same resampled stars."""
+    """Score of one predictor minus that of another, on the same windows and the same resampled stars.
+
+    `probability` is the fraction of the resamplings in which the first predictor is the better one.
+    """
 
     difference: float
     low: float
@@ -116,6 +145,11 @@ def score(truth: np.ndarray, predicted: np.ndarray, stars: np.ndarray, *, seed: 
     )
 
 
+def r2(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return R2 of predicted log10 masses, both of shape (N,)."""
+    return float(_r2(star_sums(truth, predicted, np.zeros(len(truth)))[0]))
+
+
 def r2_difference(
     truth: np.ndarray, first: np.ndarray, second: np.ndarray, stars: np.ndarray, *, seed: int = 0
 ) -> Difference:
@@ -145,3 +179,93 @@ def r2_difference(
 def coverage(truth: np.ndarray, lower: np.ndarray, upper: np.ndarray, *, weights: np.ndarray | None = None) -> float:
     """Return the fraction of the true values inside their intervals, ends included, by default of equal weights."""
     return float(np.average((truth >= lower) & (truth <= upper), weights=weights))
+
+
+def mean_by_star(values: np.ndarray, stars: np.ndarray, *, seed: int = 0) -> MeanScore:
+    """Return the mean of a score over windows and over stars, with 95 % intervals from resampling stars.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Score of each window, shape (N,).
+    stars : numpy.ndarray
+        Star of each window, shape (N,).
+    seed : int
+        Seed of the resampling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = mean_by_star(np.array([0.1, 0.1, 0.1, 0.5]), np.array(["1", "1", "1", "2"]))
+    >>> print(f"{found.mean:.1f} {found.star_mean:.1f}")
+    0.2 0.3
+    """
+    total, number = _sums_by_star(values, stars)
+    means = total / number
+    counts = bootstrap_counts(len(total), seed=seed)
+    over_windows, over_stars = (counts @ total) / (counts @ number), counts @ means / len(means)
+    return MeanScore(
+        float(total.sum() / number.sum()), *_interval(over_windows), float(means.mean()), *_interval(over_stars)
+    )
+
+
+def mean_difference(first: np.ndarray, second: np.ndarray, stars: np.ndarray, *, seed: int = 0) -> Difference:
+    """Return the mean over stars of `first` - `second`, from a paired bootstrap over stars; lower scores are better.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        Scores of the same windows by two predictors, shape (N,).
+    stars : numpy.ndarray
+        Star of each window, shape (N,).
+    seed : int
+        Seed of the resampling.
+    """
+    total, number = _sums_by_star(first - second, stars)
+    means = total / number
+    resampled = bootstrap_counts(len(means), seed=seed) @ means / len(means)
+    return Difference(float(means.mean()), *_interval(resampled), float(np.mean(resampled < 0)))
+
+
+def _sums_by_star(values: np.ndarray, stars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the values and the number of windows of each star."""
+    _, star = np.unique(stars, return_inverse=True)
+    return np.bincount(star, weights=values), np.bincount(star)
+
+
+def fifths(predicted: np.ndarray, stars: np.ndarray) -> np.ndarray:
+    """Return the fifth, 0 to 4, of each window's star in the order of the mean prediction of the stars, shape (N,).
+
+    Parameters
+    ----------
+    predicted : numpy.ndarray
+        Predicted log10 masses, shape (N,).
+    stars : numpy.ndarray
+        Star of each window, shape (N,). All windows of a star are in the same fifth.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fifths(np.array([0.5, 0.1, 0.2, 0.3, 0.4]), np.arange(5)).tolist()
+    [4, 0, 1, 2, 3]
+    """
+    total, number = _sums_by_star(predicted, stars)
+    order = np.argsort(total / number, kind="stable")
+    fifth = np.empty(len(order), dtype=int)
+    for k, part in enumerate(np.array_split(order, 5)):
+        fifth[part] = k
+    return fifth[np.unique(stars, return_inverse=True)[1]]
+
+
+def binomial_range(n: int | np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range that holds at least 95 % of the fractions of `n` stars inside intervals of probability `level`.
+
+    Examples
+    --------
+    >>> low, high = binomial_range(25, 0.68)
+    >>> print(f"{low:.2f} {high:.2f}")
+    0.48 0.84
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (binom.ppf(p, n, level) / np.asarray(n, dtype=float) for p in (0.025, 0.975))
+    return low, high

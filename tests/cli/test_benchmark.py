@@ -29,9 +29,9 @@ def test_benchmark_writes_tables_and_figures(files, model_directory, tmp_path, c
     assert captured.out == ""
     assert "random weights" in captured.err
     scores = QTable.read(output / "scores.ecsv")
-    assert len(scores) == 6
+    assert len(scores) == 10
     assert set(scores["n_windows"]) == {32}
-    assert len(QTable.read(output / "predictions.fits")) == 6 * 32
+    assert len(QTable.read(output / "predictions.fits")) == 10 * 32
 
 
 def test_quick_and_quiet(files, tiny_encoder, tmp_path, capsys):

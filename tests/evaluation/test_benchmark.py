@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.table import QTable
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
@@ -9,6 +10,7 @@ from stellarfm.evaluation.baselines import (
     Method,
     NoFeatures,
     Statistics,
+    constant_width,
     default_methods,
     mean_of_training,
     statistics_boosting,
@@ -21,6 +23,8 @@ from stellarfm.inference import KNNHead
 from stellarfm.inference.encoding.embedding import Embedder
 from stellarfm.inference.encoding.features import Readout
 from stellarfm.inference.encoding.frozen_encoder import FrozenEncoder
+from stellarfm.inference.masses.conformal import StarConformal
+from stellarfm.inference.masses.heads.forest import ForestHead
 from stellarfm.maps import MapScaler, MapSet
 
 
@@ -107,7 +111,8 @@ def test_intervals_hold(found):
     for row in found.scores:
         assert 0.55 < row["star_coverage_68"] < 0.95
         assert row["star_coverage_95"] > 0.88
-        assert row["half_width_95"] > row["half_width_68"]
+        assert row["width_95"] > row["width_68"]
+        assert row["star_width_95"] > row["star_width_68"]
 
 
 def test_the_mean_is_that_of_the_training_side(clouds, found):
@@ -126,7 +131,7 @@ def test_comparison_says_who_wins(found):
     assert "**better than**" in report(found)
 
 
-def test_the_report_sorts_by_r2_and_calls_a_loser_a_loser(clouds, linear):
+def test_the_report_sorts_by_crps_and_calls_a_loser_a_loser(clouds, linear):
     lost = run_benchmark(clouds, [mean_of_training(), linear], splits=["star"])
     text = report(lost)
     assert text.index("| linear") < text.index("| mean of the training stars")
@@ -166,7 +171,9 @@ def test_a_pretrained_encoder_is_compared_with_random_weights_in_the_same_readou
     trained = FrozenEncoder(random.name, random.options, lambda: random.module, {"steps": 3})
     names = [method.name for method in default_methods(embedder(trained), KNNHead())]
     assert names[:2] == ["test.tiny, pretrained: rings", "test.tiny, random weights: rings"]
-    assert [method.name for method in default_methods(embedder(random), KNNHead())] == names[1:]
+    assert names[2] == "test.tiny, pretrained: rings, constant-width intervals"
+    again = [method.name for method in default_methods(embedder(random), KNNHead())]
+    assert again == [names[1], f"{names[1]}, constant-width intervals", *names[3:]]
 
 
 def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
@@ -182,6 +189,8 @@ def test_a_model_is_judged_without_its_memory(fitted_model, cloud):
     card = model_card(fitted_model, found, command="stellarfm benchmark a.h5")
     for text in ("`stellarfm benchmark a.h5`", "never trained", "sink masses", "| hand-made statistics", "## Limits"):
         assert text in card
+    n_heavy = len(np.unique(windows.groups[windows.stars["mass"].value > 3]))
+    assert f"{n_heavy} of its 24 stars are heavier than 3 solar masses" in " ".join(card.split())
 
 
 def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
@@ -204,7 +213,66 @@ def test_parts_of_a_readout_are_judged_alone_too(tiny_encoder):
 
 def test_statistics_need_no_encoder_in_a_benchmark():
     names = [method.name for method in default_methods(embedder(None, pooling="statistics"), KNNHead())]
-    assert names[:2] == ["statistics", "hand-made statistics + forest"]
+    assert names[:3] == ["statistics", "statistics, constant-width intervals", "hand-made statistics + forest"]
+    same = [method.name for method in default_methods(embedder(None, pooling="statistics"), ForestHead())]
+    assert same == [
+        "hand-made statistics + forest",
+        "hand-made statistics + forest, constant-width intervals",
+        "hand-made statistics + gradient boosting",
+        "mean of the training stars",
+    ]
+
+
+def test_all_methods_have_the_calibration_of_the_model_but_for_the_constant_width():
+    conformal = StarConformal(residual_power=0.5)
+    methods = default_methods(embedder(None, pooling="statistics"), ForestHead(), conformal=conformal)
+    assert all(method.conformal.residual_power == 0.5 for method in methods)
+    bandwidths = [method.conformal.residual_bandwidth for method in methods]
+    assert bandwidths[1] > 100
+    assert {bandwidths[0], *bandwidths[2:]} == {conformal.residual_bandwidth}
+    assert methods[0].features is methods[1].features is methods[2].features
+
+
+def test_methods_that_differ_in_calibration_alone_share_their_predictions(clouds, linear):
+    predictions = held_out_masses(clouds, [linear, constant_width(linear)], splits=["star"])
+    first, second = (predictions[predictions["method"] == name] for name in dict.fromkeys(predictions["method"]))
+    np.testing.assert_array_equal(first["mass_predicted"], second["mass_predicted"])
+    width = [np.log10(part["mass_upper_68"] / part["mass_lower_68"]) for part in (first, second)]
+    for fold in range(5):
+        inner = (second["fold"] == fold) & (second["mass_predicted"] > 0.3 * u.solMass)
+        assert np.ptp(width[1][inner]) < 0.02
+    assert np.ptp(width[0]) > np.ptp(width[1])
+
+
+def test_coverage_counts_stars_in_fifths_of_predicted_mass():
+    stars = np.repeat(np.arange(10), [1, 9] * 5)
+    mass = 10 ** (stars / 10.0)
+    predictions = QTable({"split": ["star"] * 50, "method": ["one"] * 50, "group": [f"a/{k}" for k in stars]})
+    for name in ("mass_true", "mass", "mass_mean"):
+        predictions[name] = mass * u.solMass
+    predictions["crps"] = np.where(stars % 2, 0.1, 0.3)
+    inside = stars % 2 == 1  # one of the two stars of each fifth, nine tenths of the windows
+    for level in (68, 95):
+        predictions[f"mass_lower_{level}"] = np.where(inside, 0.5, 2) * predictions["mass"]
+        predictions[f"mass_upper_{level}"] = 4 * predictions["mass"]
+    row = score_table(predictions)[0]
+    assert row["coverage_68"] == pytest.approx(0.9)
+    assert row["star_coverage_68"] == pytest.approx(0.5)
+    np.testing.assert_allclose(row["star_coverage_68_fifths"], 0.5)
+    np.testing.assert_allclose(row["star_coverage_68_fifths_low"], 0)
+    assert 0.3 < row["star_coverage_68_low"] < row["star_coverage_68_high"] < 1
+    assert row["crps"].value == pytest.approx(0.12)
+    assert row["star_crps"].value == pytest.approx(0.2)
+    assert row["star_crps_low"] < row["star_crps"] < row["star_crps_high"]
+    assert row["star_width_68"].value == pytest.approx(np.log10(4))
+    assert row["r2"] == row["r2_mean"] == 1
+
+
+def test_the_report_has_a_table_of_fifths_for_each_split(found):
+    text = report(found)
+    assert text.count("Coverage [%] in fifths of predicted mass; within") == 2
+    assert "68 %: 5" in text
+    assert "R2 of mean" in text
 
 
 def test_crps_is_reported_and_that_of_the_mean_is_worse(found):

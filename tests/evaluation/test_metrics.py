@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
 
-from stellarfm.evaluation.metrics import bootstrap_counts, coverage, r2_difference, score
+from stellarfm.evaluation.metrics import (
+    binomial_range,
+    bootstrap_counts,
+    coverage,
+    fifths,
+    mean_by_star,
+    mean_difference,
+    r2,
+    r2_difference,
+    score,
+)
 
 
 @pytest.fixture
@@ -67,3 +77,40 @@ def test_a_predictor_does_not_beat_itself(sample):
 
 def test_coverage_counts_the_ends():
     assert coverage(np.array([0.0, 1.0, 2.0]), np.zeros(3), np.ones(3)) == pytest.approx(2 / 3)
+
+
+def test_r2_without_resampling_is_the_same(sample):
+    truth, predicted, stars = sample
+    assert r2(truth, predicted) == pytest.approx(score(truth, predicted, stars).r2)
+
+
+def test_means_over_windows_and_stars(sample):
+    truth, predicted, stars = sample
+    found = mean_by_star(np.abs(truth - predicted), stars)
+    assert found.mean == pytest.approx(np.mean(np.abs(truth - predicted)))
+    by_star = [np.mean(np.abs(truth - predicted)[stars == star]) for star in np.unique(stars)]
+    assert found.star_mean == pytest.approx(np.mean(by_star))
+    assert found.low < found.mean < found.high
+    assert found.star_low < found.star_mean < found.star_high
+
+
+def test_a_lower_mean_score_is_better(sample):
+    truth, predicted, stars = sample
+    error = np.abs(truth - predicted)
+    found = mean_difference(0.5 * error, error, stars)
+    assert found.low < found.difference < found.high < 0
+    assert found.probability == 1
+
+
+def test_fifths_hold_equal_numbers_of_stars(sample):
+    _, predicted, stars = sample
+    fifth = fifths(predicted, stars)
+    assert [len(np.unique(stars[fifth == k])) for k in range(5)] == [8] * 5
+    means = [np.mean([predicted[stars == s].mean() for s in np.unique(stars[fifth == k])]) for k in range(5)]
+    assert np.all(np.diff(means) > 0)
+
+
+def test_the_binomial_range_holds_95_percent():
+    low, high = binomial_range(46, 0.68)
+    inside = np.random.default_rng(0).binomial(46, 0.68, 20_000) / 46
+    assert 0.95 <= np.mean((inside >= low) & (inside <= high)) < 0.98

@@ -72,6 +72,10 @@ class ReferenceSet:
         """Depth classes that occur."""
         return sorted(set(self.depth_class.tolist()))
 
+    def count_stars(self, *, above: float = 0.0) -> int:
+        """Return the number of stars that are heavier than `above` [solMass] in at least one window."""
+        return len(np.unique(self.groups[self.mass > above]))
+
     def depths(self) -> dict[str, float]:
         """Return the median depth of each depth class, pc; NaN if unknown."""
         return {name: float(np.median(self.depth[self.depth_class == name])) for name in self.depth_classes}
