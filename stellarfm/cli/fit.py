@@ -27,6 +27,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--preset", choices=PRESETS, help="encoder, readout and head of a published method")
     p.add_argument(
+        "--select",
+        action="store_true",
+        help="choose readout and head by nested cross-validation; excludes --preset, --readout and --head",
+    )
+    p.add_argument(
         "--encoder",
         metavar="NAME|DIR|none",
         help="output of pretrain, a model, or a plugin (random weights); default: that of the bundled model",
@@ -55,13 +60,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the map sets, fit, save."""
-    from stellarfm.inference import StellarModel
+    from stellarfm.inference import StellarModel, select
     from stellarfm.maps import MapSet
     from stellarfm.output import check_output
 
     check_output(args.output, overwrite=args.overwrite)
-    parts = _parts(args)
+    _check_select(args)
+    parts: dict[str, Any] = {} if args.select else _parts(args)
     mapsets = [MapSet.read(existing_file(path)) for path in args.maps]
+    if args.select:
+        parts["selection"] = select(mapsets, encoder=_encoder(args.encoder), seed=args.seed, quiet=args.quiet)
+        say(parts["selection"].summary(), args)
     model = StellarModel.fit(mapsets, calibration_by=args.calibration_by, seed=args.seed, **parts)
     model.save(args.output, overwrite=args.overwrite)
     say(_summary(model, args), args)
@@ -76,7 +85,7 @@ def _parts(args: argparse.Namespace) -> dict[str, Any]:
 
     parts: dict[str, Any] = preset_options(args.preset) if args.preset else {}
     if args.encoder is not None:
-        parts["encoder"] = None if args.encoder == "none" else args.encoder
+        parts["encoder"] = _encoder(args.encoder)
     if args.readout or args.symmetries or not args.preset:
         pooling = args.readout or (parts["readout"].pooling if args.preset else DEFAULT_POOLING)
         parts["readout"] = Readout(pooling=pooling, symmetries=args.symmetries)
@@ -84,6 +93,21 @@ def _parts(args: argparse.Namespace) -> dict[str, Any]:
         name = args.head or ("knn" if args.preset else DEFAULT_HEAD)
         parts["head"] = registry.create("heads", name, **_head_options(args.head_option))
     return parts
+
+
+def _check_select(args: argparse.Namespace) -> None:
+    """Raise `ModelError` if ``--select`` is given with an option that makes the choice."""
+    from stellarfm.exceptions import ModelError
+
+    names = ("preset", "readout", "head", "head_option", "symmetries")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if args.select and given:
+        raise ModelError(f"--select chooses readout and head; leave out {', '.join(given)}")
+
+
+def _encoder(choice: str | None) -> str | None:
+    """Return the encoder that an option names, as `StellarModel.fit` takes it."""
+    return {"none": None, None: "bundled"}.get(choice, choice)
 
 
 def _head_options(pairs: list[str]) -> dict[str, Any]:

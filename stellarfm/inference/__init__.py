@@ -2,13 +2,15 @@
 
 `StellarModel` (`model.py`, open it first) is the entrance: a field (`GasMaps`) or star-centered windows (`MapSet`)
 enter, a table of masses or a `Segmentation` leaves. Stages: `encoding` (windows to features), `masses` (features to
-masses), `segmentation` (patch features to segments); `serialization.py` reads and writes model directories.
+masses), `segmentation` (patch features to segments). `selection.py` chooses encoder, readout and head;
+`serialization.py` reads and writes model directories.
 """
 
 from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Candidate": "selection",
     "KNNHead": "masses.heads.knn",
     "SVRHead": "masses.heads.svr",
     "ForestHead": "masses.heads.forest",
@@ -17,12 +19,15 @@ _HOME = {
     "MassPrior": "masses.priors",
     "Readout": "encoding.features",
     "Segmentation": "segmentation.segmentation_map",
+    "Selection": "selection",
     "StarConformal": "masses.conformal",
     "StellarModel": "model",
+    "select": "selection",
     "write_masses": "masses.mass_table",
 }
 
 __all__ = [
+    "Candidate",
     "ForestHead",
     "KNNHead",
     "MassDistribution",
@@ -31,8 +36,10 @@ __all__ = [
     "Readout",
     "SVRHead",
     "Segmentation",
+    "Selection",
     "StarConformal",
     "StellarModel",
+    "select",
     "write_masses",
 ]
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from stellarfm.contracts import MassHead
     from stellarfm.inference.masses.distribution import MassDistribution
+    from stellarfm.inference.selection import Selection
 
 __all__ = ["StellarModel"]
 
@@ -59,6 +60,8 @@ class StellarModel(ModelParts):
         Distribution of the patch features of the reference windows; None without an encoder.
     label_kind : {"sink", "star"}
         Kind of the masses.
+    selection : Selection or None
+        Comparison by which encoder, readout and head were chosen, if any.
     sha256 : str
         Hash of the model directory; empty for a model that has not been saved.
 
@@ -98,6 +101,7 @@ class StellarModel(ModelParts):
         head: str | MassHead = DEFAULT_HEAD,
         conformal: StarConformal | None = None,
         calibration_by: str = "star",
+        selection: Selection | None = None,
         seed: int = 0,
     ) -> StellarModel:
         """Fit a model to windows of stars of known mass; the encoder stays as it is.
@@ -122,6 +126,9 @@ class StellarModel(ModelParts):
             Unit that is held out whole to calibrate the intervals. An observed cloud differs from the reference set as
             one simulation differs from the others, but ``"simulation"`` needs several of similar size: of two, the
             smaller one cannot predict the larger.
+        selection : Selection, optional
+            Result of `stellarfm.inference.select` for these map sets, which is stored in the model. Its choice replaces
+            `encoder`, `readout` and `head`.
         seed : int
             Seed of random weights, and of the choice of windows for the patch distribution.
 
@@ -131,6 +138,9 @@ class StellarModel(ModelParts):
             If the windows have no masses or are not square, a part does not fit, or the encoder is not found.
         """
         sets = [mapsets] if isinstance(mapsets, MapSet) else list(mapsets)
+        if selection is not None:
+            chosen = selection.chosen
+            encoder, readout, head = chosen.encoder, chosen.readout, chosen.head
         windows = MapSet.concatenate(sets)
         n_y, n_x = windows.column_density.shape[1:]
         if windows.label_kind is None:
@@ -162,6 +172,7 @@ class StellarModel(ModelParts):
             if encoder is None
             else PatchDistribution.from_windows(embedder, windows, seed=seed),
             label_kind=windows.label_kind,
+            selection=selection,
         )
 
     def features(self, windows: MapSet) -> np.ndarray:

@@ -34,6 +34,7 @@ from stellarfm.inference.model_directory import (
     text_sha256,
 )
 from stellarfm.inference.segmentation.patch_distribution import PatchDistribution
+from stellarfm.inference.selection import Selection
 from stellarfm.maps import MapScaler
 from stellarfm.maps.io.fits_image import write_hdus
 from stellarfm.output import new_directory
@@ -64,6 +65,8 @@ class ModelParts:
         Distribution of the patch features of the reference windows; None without an encoder.
     label_kind : {"sink", "star"}
         Kind of the masses.
+    selection : Selection or None
+        Comparison by which encoder, readout and head were chosen, if any.
     """
 
     embedder: Embedder
@@ -71,6 +74,7 @@ class ModelParts:
     familiarity: dict[str, Familiarity]
     patch_distribution: PatchDistribution | None
     label_kind: str
+    selection: Selection | None = None
 
 
 def part_options(parts: ModelParts) -> dict[str, Any]:
@@ -92,6 +96,7 @@ def model_config(parts: ModelParts, files: dict[str, str]) -> dict[str, Any]:
         **part_options(parts),
         "familiarity": next(iter(parts.familiarity.values())).get_params(),
         "cross_validation": parts.head.cross_validation,
+        **({} if parts.selection is None else {"selection": parts.selection.to_config()}),
         "reference": parts.head.summary(),
         "versions": package_versions(*PACKAGES),
         "files": files,
@@ -169,6 +174,7 @@ def _parts(config: dict[str, Any], folder: Path) -> ModelParts:
         },
         patch_distribution=patch_distribution,
         label_kind=config["label_kind"],
+        selection=Selection.from_config(config["selection"]) if "selection" in config else None,
     )
 
 
@@ -261,7 +267,7 @@ def short_card(parts: ModelParts) -> str:
         f"{', '.join(_prior_words(reference['mass_quantiles_solMass']))}\n"
         f"- windows: {embedder.pixels} pixels of {embedder.pixel_scale:.4g}; {depths}\n"
         f"- each {parts.head.calibration_by} predicted by the others, {scores}\n"
-        f"- made by stellarfm {__version__}\n"
+        f"- made by stellarfm {__version__}\n" + ("" if parts.selection is None else f"\n{parts.selection.card()}")
     )
 
 

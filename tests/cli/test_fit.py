@@ -62,6 +62,15 @@ def test_a_preset_is_the_published_method(map_files, tiny_encoder, tmp_path):
     assert repr(model.head.head) == "KNNHead()"
 
 
+def test_select_chooses_and_is_stored(map_files, tmp_path, capsys):
+    output = tmp_path / "model"
+    assert main(["fit", *map(str, map_files), "--select", "--encoder", "none", "--output", str(output)]) == 0
+    selection = StellarModel.load(output).selection
+    assert capsys.readouterr().err.splitlines()[0] == selection.summary()
+    assert selection.table["head"].tolist() == ["forest", "svr", "knn"]
+    assert selection.folds["held_out"].tolist() == ["one", "two"]
+
+
 def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
     for name in ("a", "b"):
         assert (
@@ -84,6 +93,8 @@ def test_same_seed_same_model(map_files, tiny_encoder, tmp_path):
         (["{one}", "--encoder", "resnet18", "--calibration-by", "simulation"], "by simulation needs two or more"),
         (["{one}", "{star}", "--encoder", "resnet18"], "differ in label kind"),
         (["{one}", "--head", "oracle"], "unknown head 'oracle'; did you mean forest"),
+        (["{one}", "--select", "--head", "svr", "--readout", "class"], "leave out --readout, --head"),
+        (["{one}", "--select", "--preset", "hirashima2025"], "leave out --preset"),
         (["{one}", "--head-option", "trees"], "--head-option 'trees'; expected KEY=VALUE"),
         (["{one}", "--head-option", "trees=3"], "'forest' has no option 'trees'; its options are n_trees"),
         (["{one}", "--encoder", "none", "--readout", "class"], "readout class needs an encoder"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-__all__ = ["DEFAULT_HEAD", "CalibratedHead", "head_name", "select_arrays"]
+__all__ = ["DEFAULT_HEAD", "CalibratedHead", "head_name", "head_options", "select_arrays"]
 
 logger = logging.getLogger("stellarfm")
 
@@ -108,33 +108,45 @@ class CalibratedHead:
         ModelError
             If there are too few stars or simulations, or a mass or the features are invalid.
         """
-        if not np.all(np.isfinite(reference.mass) & (reference.mass > 0)):
-            raise ModelError("a reference mass is missing or not positive; drop the windows without a mass")
-        log_mass, groups, features = np.log10(reference.mass), reference.groups, _filled(reference.features)
-        blocks = None if blocks is None or len(blocks) == 1 else tuple(blocks)
-        predicted = cross_fit(
-            self.head,
-            features,
-            log_mass,
-            stars=groups,
-            simulations=reference.simulation,
-            by=self.calibration_by,
-            n_folds=self.n_folds,
-            blocks=blocks,
-            refit_features=refit_features if self.calibration_by == "simulation" else None,
-        )
-        calibrations = {}
-        for name in reference.depth_classes:
-            rows = reference.depth_class == name
-            calibrations[name] = clone(self.conformal).fit(predicted[rows], log_mass[rows], stars=groups[rows])
+        calibrations = self.calibrate(reference, blocks=blocks, refit_features=refit_features)
         return CalibratedHead(
-            head=clone(self.head).fit(features, log_mass, stars=groups, blocks=blocks),
+            head=clone(self.head).fit(
+                _filled(reference.features), np.log10(reference.mass), stars=reference.groups, blocks=_several(blocks)
+            ),
             conformal=self.conformal,
             calibration_by=self.calibration_by,
             n_folds=self.n_folds,
             reference=reference,
             calibrations=calibrations,
         )
+
+    def calibrate(
+        self,
+        reference: ReferenceSet,
+        *,
+        blocks: Sequence[int] | None = None,
+        refit_features: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> dict[str, StarConformal]:
+        """Return the calibration of each depth class by cross-fitting; parameters and errors are those of `fit`."""
+        if not np.all(np.isfinite(reference.mass) & (reference.mass > 0)):
+            raise ModelError("a reference mass is missing or not positive; drop the windows without a mass")
+        log_mass, groups = np.log10(reference.mass), reference.groups
+        predicted = cross_fit(
+            self.head,
+            _filled(reference.features),
+            log_mass,
+            stars=groups,
+            simulations=reference.simulation,
+            by=self.calibration_by,
+            n_folds=self.n_folds,
+            blocks=_several(blocks),
+            refit_features=refit_features if self.calibration_by == "simulation" else None,
+        )
+        calibrations = {}
+        for name in reference.depth_classes:
+            rows = reference.depth_class == name
+            calibrations[name] = clone(self.conformal).fit(predicted[rows], log_mass[rows], stars=groups[rows])
+        return calibrations
 
     def predict(
         self,
@@ -232,7 +244,7 @@ class CalibratedHead:
     def options(self) -> dict[str, Any]:
         """Return the options of the parts as plain JSON types, for `from_arrays`."""
         calibration = {"by": self.calibration_by, "n_folds": self.n_folds, **self.conformal.get_params()}
-        return {"head": head_name(self.head), "head_options": _options(self.head), "calibration": calibration}
+        return {"head": head_name(self.head), "head_options": head_options(self.head), "calibration": calibration}
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the fitted head and its calibrations as arrays of numbers, for `from_arrays`."""
@@ -270,7 +282,7 @@ class CalibratedHead:
         return self.reference
 
 
-def _options(head: Any) -> dict[str, Any]:
+def head_options(head: Any) -> dict[str, Any]:
     """Return the constructor options of a scikit-learn estimator."""
     return head.get_params(deep=False)
 
@@ -288,6 +300,11 @@ def _filled(features: np.ndarray, reference: np.ndarray | None = None) -> np.nda
     known = np.ma.masked_invalid(features if reference is None else reference)
     typical = np.ma.median(known, axis=0).filled(0)
     return np.where(missing, typical, features).astype(features.dtype)
+
+
+def _several(blocks: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the lengths of several blocks; None for a single one."""
+    return None if blocks is None or len(blocks) == 1 else tuple(blocks)
 
 
 def select_arrays(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -304,6 +304,12 @@ class StarConformal(BaseEstimator):
         rank = self._ranks(predicted)
         return MassDistribution(self._grid, probability, predicted, lambda level: self._calibrated_levels(level, rank))
 
+    def reference_crps(self) -> np.ndarray:
+        """Return the CRPS [dex] of each reference window under its distribution made without its star, shape (N,)."""
+        check_is_fitted(self)
+        parts = _parts(len(self.predicted_))
+        return np.concatenate([self._raw(self.predicted_[p], self.star_[p]).crps(self.log_mass_[p]) for p in parts])
+
     def _calibrated_levels(self, level: float, rank: np.ndarray) -> np.ndarray:
         """Return the uncalibrated levels that hold with probability `level`, for stars of these ranks (step 4)."""
         total = self.n_stars_ + 1

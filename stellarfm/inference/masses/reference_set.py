@@ -62,6 +62,10 @@ class ReferenceSet:
         """Return the number of windows."""
         return len(self.mass)
 
+    def __getitem__(self, index: np.ndarray) -> ReferenceSet:
+        """Return the windows at an index array or a boolean array."""
+        return ReferenceSet(**{name: values[index] for name, values in self.to_arrays().items()})
+
     @property
     def groups(self) -> np.ndarray:
         """``"simulation/star"`` of every window, the unit of splits and calibration."""
