@@ -17,16 +17,23 @@ __all__ = ["FITSReader"]
 
 @dataclass(kw_only=True, eq=False)
 class FITSReader(SimulationReader):
-    r"""Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
+    """Reader of fields in the multi-extension FITS format of `GasMaps`, and of cubes with complete headers.
 
     A cube of a simulation is read by `PPPReader`, a spectral cube by `PPVReader`, both with default options; use those
     readers, ``fits-ppp`` and ``fits-ppv``, to set their options.
 
     Parameters
     ----------
-    distance, column_unit, column_species, abundance, column_per_intensity, velocity_unit, dispersion_unit, \
-dispersion_is, mask_is, missing_value, verify_checksum : optional
-        Statements that complete or replace those of the header, as in `GasMaps.read`.
+    distance, column_unit, column_species : str, optional
+        Distance, and unit and species of the column density, in place of those of the header; see `GasMaps.read`.
+    abundance : float, optional
+        Abundance of the species; see `GasMaps.read`.
+    column_per_intensity, velocity_unit, dispersion_unit, dispersion_is, mask_is : str, optional
+        Conversion factor, units and meanings; see `GasMaps.read`.
+    missing_value : float, optional
+        Number that stands for a missing value.
+    verify_checksum : bool
+        Refuse data that do not match DATASUM.
 
     Examples
     --------
