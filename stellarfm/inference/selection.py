@@ -184,7 +184,7 @@ def default_candidates(encoder: str | os.PathLike | None = "bundled") -> list[Ca
     ]
     if encoder is not None:
         pairs += [
-            ("profiles", "svr", scaled),
+            ("profiles", "svr", {}),
             ("zooms", "svr", {}),
             ("statistics zooms", "svr", scaled),
             ("class", "knn", {}),
