@@ -26,8 +26,12 @@ __all__ = ["has_matplotlib", "held_out", "overview"]
 
 INK = "#1b2a41"
 ACCENT = "#c8553d"
+BAR = "#9fb3d1"
 #: Okabe-Ito colors without yellow: distinguishable by color-blind readers.
 SIMULATION_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+#: Number of stars above which they are not numbered.
+MANY_STARS = 60
 
 
 def has_matplotlib() -> bool:
@@ -44,6 +48,8 @@ def has_matplotlib() -> bool:
 def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth: u.Quantity | None = None) -> Figure:
     """Draw six panels of one field: its three maps, colors of its patches, its segments, and the masses.
 
+    Stars have the same numbers (or names) in the first and the last panel.
+
     Parameters
     ----------
     maps : GasMaps
@@ -53,7 +59,7 @@ def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth
     masses : QTable
         Result of `StellarModel.estimate`, with ``ra`` and ``dec``.
     truth : Quantity, optional
-        True mass of each row of `masses`; if given, the last panel shows estimated against true masses.
+        True mass of each row of `masses`; if given, the last panel marks them and is sorted by them.
 
     Returns
     -------
@@ -85,11 +91,7 @@ def overview(maps: GasMaps, segmentation: Segmentation, masses: QTable, *, truth
     _draw_segments(panels[4], segmentation)
     for number, panel in enumerate(panels):
         _label_axes(panel, maps, declination=number in (0, 3), right_ascension=number >= 2)
-    last = figure.add_subplot(2, 3, 6)
-    if truth is None:
-        _draw_masses(last, masses)
-    else:
-        _draw_against(last, truth, masses)
+    _draw_masses(figure.add_subplot(2, 3, 6), masses, truth)
     return figure
 
 
@@ -166,8 +168,37 @@ def _draw_column(panel: Any, maps: GasMaps, masses: QTable) -> None:
         edgecolors="#7fdbff",
         linewidths=1.1,
     )
+    if len(masses) <= MANY_STARS:
+        _draw_star_names(panel, maps, masses)
     if maps.distance is not None:
         _draw_scale_bar(panel, maps)
+
+
+def _draw_star_names(panel: Any, maps: GasMaps, masses: QTable) -> None:
+    """Draw the name of each star beside it, where the fewest stars and other names are near."""
+    from matplotlib.patheffects import withStroke
+
+    pixels = maps.wcs.world_to_pixel_values(masses["ra"].to_value("deg"), masses["dec"].to_value("deg"))
+    stars, side = np.stack(pixels, axis=1), max(maps.shape)
+    angles = np.arange(0, 2 * np.pi, np.pi / 6)
+    steps = np.stack([np.cos(angles), np.sin(angles)], axis=1) * side * np.array([0.034, 0.055])[:, None, None]
+    taken = list(stars)
+    for name, star in zip(_star_names(masses), stars, strict=True):
+        places = star + steps.reshape(-1, 2)
+        nearest = [np.sort(np.hypot(*(place - np.array(taken)).T))[0] for place in places]
+        inside = np.all((places > 0.02 * side) & (places < np.array(maps.shape[::-1]) - 0.02 * side), axis=1)
+        near = np.where(inside, np.minimum(nearest, 0.034 * side), -1)
+        taken.append(places[near.argmax()])
+        panel.text(
+            *taken[-1],
+            name,
+            color="white",
+            fontsize=7,
+            ha="center",
+            va="center",
+            clip_on=True,
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        )
 
 
 def _draw_scale_bar(panel: Any, maps: GasMaps) -> None:
@@ -266,46 +297,47 @@ def _log_square(panel: Axes, limits: tuple[float, float]) -> None:
     panel.set_xlabel(r"true mass [$M_\odot$]")
 
 
-def _bars(masses: QTable, level: str) -> np.ndarray:
-    """Return lengths of error bars down and up, shape (2, N), solMass; cut where an interval is unbounded."""
-    mass = masses["mass"].to_value("solMass")
-    lower, upper = (masses[f"mass_{end}_{level}"].to_value("solMass") for end in ("lower", "upper"))
-    # A narrow interval need not hold the median of a skewed distribution.
-    return np.maximum(np.stack([mass - np.maximum(lower, 1e-6), np.minimum(upper, 1e6) - mass]), 0)
+def _star_names(masses: QTable) -> list[str]:
+    """Return the names of the stars, or their row numbers from 1."""
+    return [str(name) for name in (masses["star"] if "star" in masses.colnames else range(1, len(masses) + 1))]
 
 
-def _draw_against(panel: Axes, truth: u.Quantity, masses: QTable) -> None:
-    """Draw estimates with their intervals against true masses; symbols of flagged stars are open."""
-    true, mass = truth.to_value("solMass"), masses["mass"].to_value("solMass")
-    known = np.isfinite(mass)
-    true, mass, masses = true[known], mass[known], masses[known]
-    flagged = np.asarray(masses["flags"]) > 0
-    _log_square(panel, _mass_limits(true, mass / 2, mass * 2))
-    panel.errorbar(true, mass, _bars(masses, "95"), fmt="none", ecolor=INK, alpha=0.18, lw=1)
-    panel.errorbar(true, mass, _bars(masses, "68"), fmt="none", ecolor=INK, alpha=0.55, lw=1.8)
-    panel.scatter(true[~flagged], mass[~flagged], color=ACCENT, s=30, zorder=3, label="estimate")
-    if flagged.any():
-        panel.scatter(
-            true[flagged], mass[flagged], facecolors="white", edgecolors=ACCENT, s=30, zorder=3, label="flagged"
-        )
-    rmse = np.sqrt(np.mean(np.log10(mass / true) ** 2))
-    panel.set_title(f"Estimated and true masses: RMSE {rmse:.2f} dex")
-    panel.set_ylabel(r"estimated mass [$M_\odot$], 68 % and 95 %")
-    panel.legend(frameon=False, loc="upper left")
+def _draw_masses(panel: Axes, masses: QTable, truth: u.Quantity | None) -> None:
+    """Draw estimates with their intervals, one star per line, lightest at the bottom, and true masses if known.
 
-
-def _draw_masses(panel: Axes, masses: QTable) -> None:
-    """Draw estimates with their intervals, lightest at the bottom."""
-    masses = masses[np.isfinite(masses["mass"].value)]
-    masses = masses[np.argsort(masses["mass"].value)]
-    mass, rank = masses["mass"].to_value("solMass"), np.arange(len(masses))
-    panel.errorbar(mass, rank, xerr=_bars(masses, "95"), fmt="none", ecolor=INK, alpha=0.18, lw=1)
-    panel.errorbar(mass, rank, xerr=_bars(masses, "68"), fmt="none", ecolor=INK, alpha=0.55, lw=1.8)
-    flagged = np.asarray(masses["flags"]) > 0
-    panel.scatter(mass, rank, c=np.where(flagged, "white", ACCENT), edgecolors=ACCENT, s=24, zorder=3)
-    panel.set(xscale="log", yticks=[], ylabel="stars, by mass", title="Estimated masses (open: flagged)")
-    panel.set_xlabel(r"estimated mass [$M_\odot$], 68 % and 95 %")
+    Symbols of flagged stars are open. Stars without a mass are left out.
+    """
+    mass, true = masses["mass"].to_value("solMass"), None if truth is None else truth.to_value("solMass")
+    order = np.argsort(mass if true is None else true)
+    order = order[np.isfinite(mass[order])]
+    mass, rank, table = mass[order], np.arange(len(order)), masses[order]
+    ends = [_interval_ends(table, level) for level in ("68", "95")]
+    limits = _mass_limits(mass, *ends[0], *ends[1], *([] if true is None else [true[order]]))
+    for (lower, upper), level, width, color in zip(ends, ("68", "95"), (5, 1.3), (BAR, INK), strict=True):
+        lower, upper = np.maximum(lower, limits[0] / 10), np.minimum(upper, limits[1] * 10)  # infinite intervals
+        panel.hlines(rank, lower, upper, color=color, lw=width, zorder=6 - width, label=f"{level} % interval")
+    flagged = np.asarray(table["flags"]) > 0
+    for chosen, face, label in ((~flagged, ACCENT, "median"), (flagged, "white", "median, flagged")):
+        if chosen.any():
+            points = panel.scatter(mass[chosen], rank[chosen], c=face, edgecolors=ACCENT, s=22, label=label)
+            points.set_zorder(7)
+    title = "Estimated masses"
+    if true is not None:
+        panel.scatter(true[order], rank, marker="|", s=90, color="black", linewidths=1.8, zorder=8, label="true mass")
+        rmse = np.sqrt(np.mean(np.log10(mass / true[order]) ** 2))
+        title = f"Estimated and true masses: RMSE {rmse:.2f} dex"
+    panel.set(xscale="log", xlim=limits, title=title, xlabel=r"mass [$M_\odot$]", ylabel="star")
+    names = _star_names(masses)
+    few = len(order) <= MANY_STARS
+    panel.set_yticks(rank if few else [], [names[row] for row in order] if few else [], fontsize=7)
+    panel.tick_params(axis="y", length=0)
     panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.legend(frameon=False, loc="lower right", fontsize=8)
+
+
+def _interval_ends(masses: QTable, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the intervals of a level, solMass."""
+    return tuple(masses[f"mass_{end}_{level}"].to_value("solMass") for end in ("lower", "upper"))
 
 
 def _draw_cloud_of_points(panel: Axes, part: QTable, limits: tuple[float, float]) -> None:

@@ -63,8 +63,48 @@ def test_a_map_without_distance_has_no_scale_bar(results):
     maps, segmentation, masses, _ = results
     with_bar = overview(maps, segmentation, masses).axes[0]
     without = overview(replace(maps, distance=None), segmentation, masses).axes[0]
-    assert [text.get_text() for text in with_bar.texts] == ["0.1 pc"]
-    assert not without.texts
+    assert [text.get_text() for text in with_bar.texts] == ["1", "2", "3", "0.1 pc"]
+    assert [text.get_text() for text in without.texts] == ["1", "2", "3"]
+
+
+def test_stars_are_numbered_beside_their_symbols_and_in_the_list(results):
+    maps, segmentation, masses, truth = results
+    figure = overview(maps, segmentation, masses, truth=truth)
+    x, y = maps.wcs.world_to_pixel_values(masses["ra"].to_value("deg"), masses["dec"].to_value("deg"))
+    for text, *star in zip(figure.axes[0].texts, x, y):
+        assert 0 < np.hypot(*np.subtract(text.get_position(), star)) < 8
+    last = next(axes for axes in figure.axes if axes.get_title().startswith("Estimated"))
+    assert [label.get_text() for label in last.get_yticklabels()] == ["1", "2", "3"]  # by true mass
+
+
+def test_intervals_and_true_masses_are_drawn_and_named(results):
+    maps, segmentation, masses, truth = results
+    figure = overview(maps, segmentation, masses, truth=truth)
+    last = next(axes for axes in figure.axes if axes.get_title().startswith("Estimated"))
+    labels = [text.get_text() for text in last.get_legend().get_texts()]
+    for label in ("68 % interval", "95 % interval", "true mass"):
+        assert label in labels
+    drawn = {one.get_label(): one for one in last.collections}
+    for level in ("68", "95"):
+        ends = [segment[:, 0] for segment in drawn[f"{level} % interval"].get_segments()]
+        expected = np.transpose([masses[f"mass_{end}_{level}"].value for end in ("lower", "upper")])
+        bounded = np.isfinite(expected).all(axis=1)
+        np.testing.assert_allclose(np.array(ends)[bounded], expected[bounded])
+        assert level == "95" or bounded.all()
+    np.testing.assert_allclose(drawn["true mass"].get_offsets()[:, 0], [0.2, 1.0, 6.0])
+
+
+def test_unbounded_intervals_and_missing_masses_do_not_break_the_figure(results, tmp_path):
+    maps, segmentation, masses, truth = results
+    changed = masses.copy()
+    for name in changed.colnames:
+        if name.startswith("mass"):
+            changed[name][1] = np.nan
+    changed["mass_lower_95"][0], changed["mass_upper_95"][0] = 0 * u.solMass, np.inf * u.solMass
+    figure = overview(maps, segmentation, changed, truth=truth)
+    last = next(axes for axes in figure.axes if axes.get_title().startswith("Estimated"))
+    assert [label.get_text() for label in last.get_yticklabels()] == ["1", "3"]
+    figure.savefig(tmp_path / "overview.png", dpi=50)
 
 
 def test_velocity_is_centred_on_the_column_weighted_mean(results):

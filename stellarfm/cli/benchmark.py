@@ -18,9 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
     p = subparsers.add_parser(
         "benchmark",
-        help="R2, RMSE and interval coverage on held-out stars and clouds",
+        help="R2, RMSE, CRPS and interval coverage on held-out stars and clouds",
         description="Predict the masses of held-out stars and of held-out simulations; everything but the encoder is "
-        "refitted in every fold. Compares with random weights, summary statistics and the mean.",
+        "refitted in every fold. Compares with constant-width intervals, published methods, statistics and the mean.",
     )
     p.add_argument("maps", nargs="+", type=Path, metavar="maps.h5", help="map sets with masses, of at least two runs")
     choice = p.add_mutually_exclusive_group()

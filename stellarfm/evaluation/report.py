@@ -34,7 +34,7 @@ median; R2 of the mean is that of `mass_mean`. Numbers in brackets are 95 % inte
 (smaller is better) and the full width of the 68 % interval are means in dex over stars, each of weight one. Coverage
 is the fraction of true masses inside an interval, over stars, and in brackets over windows: heavy stars have many
 windows, so that it is lower. In the second table stars are divided into fifths by predicted median, the lightest
-first; a star (*) marks a coverage outside the 95 % binomial range, in the heading, of as many stars with exact
+first; an asterisk marks a coverage outside the 95 % binomial range, in the heading, of as many stars with exact
 intervals.
 """
 
@@ -168,7 +168,7 @@ def report(benchmark: Benchmark) -> str:
     ### By star: five folds of whole stars (25 windows of 25 stars)
     """
     verdicts = "\n".join(_verdict(row) for row in benchmark.differences)
-    return f"{_score_tables(benchmark.scores)}\n{_READING}\n\n{verdicts}\n"
+    return f"{_score_tables(benchmark.scores)}\n{_READING}\n{verdicts}\n"
 
 
 def _training(model: StellarModel) -> str:

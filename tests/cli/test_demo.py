@@ -32,14 +32,27 @@ def test_demo_prints_masses_beside_the_truth_and_writes_all(small_field, model_d
     assert demo(model_directory, tmp_path / "demo") == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[0].split()[:3] == ["star", "true", "estimate"]
-    assert [line.split()[0] for line in lines[1:4]] == ["3", "2", "1"]
-    assert [line.split()[1] for line in lines[1:4]] == ["6.00", "1.00", "0.20"]
-    assert "of 3 true masses inside" in lines[-1]
-    made = {".stellarfm.json", "masses.fits", "segments.fits", "overview.png"}
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == made
+    assert lines[0] == "masses in solar masses"
+    assert lines[1].split()[:3] == ["star", "true", "median"]
+    assert [line.split()[0] for line in lines[2:5]] == ["3", "2", "1"]
+    assert [line.split()[1] for line in lines[2:5]] == ["6.00", "1.00", "0.20"]
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        ".stellarfm.json",
+        "masses.fits",
+        "segments.fits",
+        "overview.png",
+    }
     masses = QTable.read(tmp_path / "demo" / "masses.fits", hdu="MASSES")
     assert list(masses["star"]) == [1, 2, 3]
+    true = np.array([0.2, 1.0, 6.0])
+    for line, column, level in ((6, 0, 68), (7, 1, 95)):
+        inside = (true >= masses[f"mass_lower_{level}"].value) & (true <= masses[f"mass_upper_{level}"].value)
+        assert lines[line].startswith(f"inside the {level} % interval: {inside.sum()} of 3; expected")
+        words = [[w for w in row.split() if w in ("yes", "no")][column] for row in lines[4:1:-1]]
+        assert words == ["yes" if one else "no" for one in inside]
+    assert "scatter of the true masses: 0.60 dex" in lines[8]
+    assert "of the 24 reference stars are heavier than 3 solar masses" in lines[9]
+    assert "simulated" in lines[10]
     assert fits.getheader(tmp_path / "demo" / "masses.fits", "MASSES")["INPUT1"] == "small.fits"
 
 

@@ -15,5 +15,5 @@ def test_statistics_and_boosting_reach_what_was_measured(shared_data):
     assert scores["n_stars"][0] == 164
     assert scores["r2"][0] == pytest.approx(0.27, abs=0.06)
     assert scores["r2"][1] < 0
-    assert scores["coverage_68"][0] == pytest.approx(0.68, abs=0.1)
-    assert scores["coverage_95"][0] > 0.92
+    assert scores["star_coverage_68"][0] == pytest.approx(0.68, abs=0.1)
+    assert scores["star_coverage_95"][0] > 0.92

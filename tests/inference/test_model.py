@@ -417,6 +417,7 @@ def test_random_weights_leave_the_global_state_alone(tiny_encoder):
 
 def test_the_directory_holds_what_the_design_says(model_directory):
     assert sorted(path.name for path in model_directory.iterdir()) == [
+        ".stellarfm.json",
         "README.md",
         "config.json",
         "encoder.safetensors",
