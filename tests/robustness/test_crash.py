@@ -23,7 +23,17 @@ def commands(make_snapshot, cloud, tiny_encoder, tmp_path):
         write_snapshot(make_snapshot(number=number, seed=number), tmp_path / f"run_{number}.h5")
     cloud("one", n_stars=6).write(tmp_path / "maps.h5")
     snapshots = [str(tmp_path / f"run_{number}.h5") for number in (1, 2)]
-    options = ["--pooling", "class", "--head", "neighbours", "--k", "3", "--components", "4"]
+    options = ["--readout", "class", "--head", "knn"]
+    options += ["--head-option", "n_neighbors=3", "--head-option", "n_components=4"]
+        "--readout",
+        "class",
+        "--head",
+        "knn",
+        "--head-option",
+        "n_neighbors=3",
+        "--head-option",
+        "n_components=4",
+    ]
     images = ["fractals", "--count", "4", "--size", "16", "--points", "500", "--threshold", "0", "--workers", "1"]
     return {
         "project": (["project", *snapshots, "--width", "0.4 pc", "--pixels", "8", "--workers", "1"], "maps.h5"),
@@ -105,7 +115,12 @@ def running(tmp_path):
     (tmp_path / "work").mkdir()
     options = ["--count", "100000", "--size", "16", "--points", "500", "--threshold", "0", "--workers", "1", "--quiet"]
     command = [sys.executable, "-m", "stellarfm", "fractals", *options, "--output", str(tmp_path / "work" / "images")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in background
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "work").glob(".partial-*/new/000003.png")):
         assert process.poll() is None, process.stderr.read()

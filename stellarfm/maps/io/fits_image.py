@@ -94,13 +94,30 @@ def open_fits(source: str | os.PathLike | fits.HDUList) -> Iterator[tuple[fits.H
         raise InputNotFoundError(f"{path}: no such file; check the path")
     with logged_warnings(str(path)), _reader_errors(path), fits.open(path, memmap=False) as hdus:
         check_hdus(hdus, str(path))
-        for hdu in hdus:
-            if VERIFY.get() and not isinstance(hdu, fits.CompImageHDU) and hdu.verify_datasum() == 0:
-                raise ReaderError(
-                    f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was "
-                    "edited, accept it by verify_checksum=False (--reader-option verify_checksum=false)"
-                )
+        if VERIFY.get():
+            _check_sums(hdus, path)
         yield hdus, str(path)
+
+
+def _check_sums(hdus: fits.HDUList, path: Path) -> None:
+    """Raise `ReaderError` if the data of an HDU do not match DATASUM; warn if only the header does not match CHECKSUM.
+
+    Many programs leave CHECKSUM behind when they edit a header or copy an extension.
+    """
+    for hdu in hdus:
+        if isinstance(hdu, fits.CompImageHDU):
+            continue
+        if hdu.verify_datasum() == 0:
+            raise ReaderError(
+                f"{path}[{hdu.name}]: damaged: DATASUM does not fit the data; fetch it again, or, if it was "
+                "edited, accept it by verify_checksum=False (--reader-option verify_checksum=false)"
+            )
+        if hdu.verify_checksum() == 0:
+            logger.warning(
+                "%s[%s]: CHECKSUM does not fit the header, which was edited or damaged; compare it with its source",
+                path,
+                hdu.name,
+            )
 
 
 def check_hdus(hdus: fits.HDUList, name: str) -> None:
