@@ -25,15 +25,6 @@ def commands(make_snapshot, cloud, tiny_encoder, tmp_path):
     snapshots = [str(tmp_path / f"run_{number}.h5") for number in (1, 2)]
     options = ["--readout", "class", "--head", "knn"]
     options += ["--head-option", "n_neighbors=3", "--head-option", "n_components=4"]
-        "--readout",
-        "class",
-        "--head",
-        "knn",
-        "--head-option",
-        "n_neighbors=3",
-        "--head-option",
-        "n_components=4",
-    ]
     images = ["fractals", "--count", "4", "--size", "16", "--points", "500", "--threshold", "0", "--workers", "1"]
     return {
         "project": (["project", *snapshots, "--width", "0.4 pc", "--pixels", "8", "--workers", "1"], "maps.h5"),
