@@ -175,7 +175,7 @@ def _draw_column(panel: Any, maps: GasMaps, masses: QTable) -> None:
 
 
 def _draw_star_names(panel: Any, maps: GasMaps, masses: QTable) -> None:
-    """Draw the name of each star beside it, where the fewest stars and other names are near."""
+    """Draw the name of each star next to it, where the fewest stars and other names are near."""
     from matplotlib.patheffects import withStroke
 
     pixels = maps.wcs.world_to_pixel_values(masses["ra"].to_value("deg"), masses["dec"].to_value("deg"))

@@ -96,7 +96,7 @@ def mass_lines(masses: QTable, truth: Quantity) -> Iterator[str]:
 
 
 def summary_lines(masses: QTable, truth: Quantity, model: StellarModel) -> Iterator[str]:
-    """Yield numbers inside the intervals beside those expected, errors, and what to bear in mind."""
+    """Yield numbers inside the intervals and those expected, errors, and limits."""
     import numpy as np
 
     from stellarfm.evaluation.metrics import binomial_range

@@ -55,7 +55,7 @@ class Observation:
     zero_level : Quantity, optional
         Column density added to all pixels; negative if extended emission is lost.
     column_limits : tuple of two Quantity, optional
-        Lowest and highest column density that can be measured; None is no limit. Pixels beyond are missing in all maps.
+        Lowest and highest column density that can be measured; None for no limit. Pixels beyond are missing in all maps.
     missing : float or numpy.ndarray, optional
         Fraction of pixels that are missing at random, or a boolean array, shape (ny, nx), True where missing.
     distance : Quantity or str, optional
@@ -232,7 +232,7 @@ def _size(value: u.Quantity | str, name: str) -> u.Quantity:
     try:
         size = u.Quantity(value)
     except (TypeError, ValueError) as error:
-        raise UnitsError(f"{name} {value!r} is no angle or length; expected for instance '10 arcsec'") from error
+        raise UnitsError(f"{name} {value!r} is not an angle or length; expected for instance '10 arcsec'") from error
     if not (size.unit.is_equivalent(u.rad) or size.unit.is_equivalent(u.pc)) or size.unit == u.one:
         raise UnitsError(f"{name} is {size}; expected an angle or a length, for instance '10 arcsec'")
     if not (size.isscalar and np.isfinite(size) and size > 0):

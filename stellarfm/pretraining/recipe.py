@@ -31,7 +31,7 @@ __all__ = [
 #: Kinds of plugins that a run is made of.
 PLUGINS = ("encoder", "dataset", "method")
 DEFAULT_METHOD = "dinov2"
-#: Tables of a recipe file besides ``[training]``.
+#: Tables of a recipe file other than ``[training]``.
 SECTIONS = (*PLUGINS, "monitors", "plugins")
 CHOICES = {
     "precision": ("32-true", "bf16-mixed"),

@@ -236,7 +236,7 @@ def test_missing_pixels_at_random_or_by_a_mask():
     [
         ({"beam": 3}, UnitsError, "expected an angle or a length"),
         ({"beam": "0 arcsec"}, UnitsError, "expected one positive"),
-        ({"pixel_scale": "large"}, UnitsError, "pixel_scale 'large' is no angle or length"),
+        ({"pixel_scale": "large"}, UnitsError, "pixel_scale 'large' is not an angle or length"),
         ({"column_noise": 1 * u.km}, UnitsError, "column_noise is in km"),
         ({"column_noise": -0.1}, MapError, "column_noise is -0.1"),
         ({"velocity_noise": 0.1}, UnitsError, "velocity_noise has no unit"),

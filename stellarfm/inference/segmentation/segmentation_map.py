@@ -74,7 +74,7 @@ class Segmentation:
             If `path` exists and `overwrite` is False.
         """
         header = self.wcs.to_header(relax=True)
-        labels = fits.PrimaryHDU(self.labels, _with_btype(header, "segment; 0 is no data, 1 the most diffuse"))
+        labels = fits.PrimaryHDU(self.labels, _with_btype(header, "segment; 0: no data, 1: the most diffuse"))
         pca = fits.ImageHDU(self.components, _feature_header(header, self.labels.ndim + 1), name="PCA")
         inside = _with_btype(header, "0 on a border, 1 inside a segment")
         confidence = fits.ImageHDU(self.confidence, inside, name="CONFIDENCE")

@@ -220,7 +220,7 @@ def _species(plane: Plane, unit_text: str, options: IntakeOptions) -> str:
 
 
 def _counts(unit: str) -> bool:
-    """Return True unless a unit is one of another quantity, in which H is no species."""
+    """Return True unless a unit is one of another quantity, in which H is not a species."""
     try:
         cleaned = units.clean_unit(unit)
     except UnitsError:

@@ -33,7 +33,7 @@ def long_axes(header: fits.Header) -> list[int]:
 
 
 def cube_hdu(hdus: fits.HDUList) -> fits.ImageHDU | fits.PrimaryHDU | None:
-    """Return the first image if it has three axes longer than one pixel and is no parameter cube, else None."""
+    """Return the first image if it has three axes longer than one pixel and is not a parameter cube, else None."""
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
     cube = images[0] if images and len(long_axes(images[0].header)) == 3 else None
     return None if cube is None or parameter_planes(cube.header) else cube
