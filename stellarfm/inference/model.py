@@ -114,8 +114,8 @@ class StellarModel(ModelParts):
             simulation and star are kept together, whatever their depth.
         encoder : str, path or None
             Encoder, as for `FrozenEncoder.resolve`: the bundled one, the output of a pretraining run, a model, or a
-            registered name (random weights). None for no encoder, with the readout ``"statistics"``; such a model cannot
-            segment.
+            registered name (random weights). None for no encoder, with the readout ``"statistics"``; such a model
+            cannot segment.
         scaler, readout : optional
             Unfitted parts with their options; by default those of the bundled model.
         head : str or MassHead

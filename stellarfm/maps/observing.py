@@ -55,7 +55,8 @@ class Observation:
     zero_level : Quantity, optional
         Column density added to all pixels; negative if extended emission is lost.
     column_limits : tuple of two Quantity, optional
-        Lowest and highest column density that can be measured; None for no limit. Pixels beyond are missing in all maps.
+        Lowest and highest column density that can be measured; None for no limit. Pixels beyond are missing in all
+        maps.
     missing : float or numpy.ndarray, optional
         Fraction of pixels that are missing at random, or a boolean array, shape (ny, nx), True where missing.
     distance : Quantity or str, optional
