@@ -225,10 +225,10 @@ def predictions(X: np.ndarray, fold: Fold, windows: Windows, *, boosting: bool =
     return found
 
 
-def predict_jointly(X: np.ndarray, beside: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
+def predict_jointly(X: np.ndarray, other: np.ndarray, fold: Fold, windows: Windows) -> np.ndarray:
     """Return log10 masses of the test side, from the kernel head on two kinds of features with equal weight."""
-    both = np.concatenate([X, beside], axis=1)
-    log_mass, blocks = np.log10(windows.mass[fold.train]), (X.shape[1], beside.shape[1])
+    both = np.concatenate([X, other], axis=1)
+    log_mass, blocks = np.log10(windows.mass[fold.train]), (X.shape[1], other.shape[1])
     head = SVRHead(n_components=COMPONENTS).fit(both[fold.train], log_mass, blocks=blocks)
     return head.predict(both[fold.test])
 

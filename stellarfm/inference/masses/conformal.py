@@ -12,7 +12,7 @@ What is guaranteed and what is measured:
   new star is exchangeable with the reference stars and the distributions are fixed functions (split conformal). The
   last step of `StarConformal` is that quantile over stars, with an atom of weight 1 / (K + 1) at infinity for the star
   to come. Cross-fitting, which wastes no star, adds the assumption that predictors fitted with and without one star
-  are alike, as the jackknife+ does; a simulation in the tests shows no loss.
+  are similar, as the jackknife+ does; a simulation in the tests shows no loss.
 - *Coverage at a given predicted mass is empirical*. Residuals and levels are localized in the rank of the predicted
   mass (compare Guan 2023, Biometrika 110, 33), which makes it hold in all fifths of simulated stars; no finite-sample
   guarantee is possible without assumptions (Foygel Barber et al. 2021).
